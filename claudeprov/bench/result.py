@@ -1,0 +1,199 @@
+"""What a run gave: a row for each task, the numbers over all of them, and the file that keeps both."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from claudeprov.bench.grade import Verdict
+from claudeprov.errors import ConfigurationError
+
+Timing = Literal["live", "recorded", "replayed"]
+"""What the times of a run are: of the service; of the service when it was recorded, replayed at the recorded pace; or
+only of the replay, which are no model's and are left out of the numbers."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class Failure(_Frozen):
+    """What went wrong with a call; the model is not to blame for it."""
+
+    kind: str
+    """The error's class in :mod:`claudeprov.errors`."""
+    code: str
+    message: str
+    request_id: str | None = None
+
+
+class Row(_Frozen):
+    """One task of a run: graded, failed, or neither, which is a session that was answered."""
+
+    id: str
+    kind: Literal["generation", "analysis", "session"]
+    verdict: Verdict | None = None
+    detail: str | None = None
+    """Why it did not pass."""
+    failure: Failure | None = None
+    seconds: float | None = None
+    """The whole call, its attempts and waits included."""
+    first_chunk_seconds: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: Decimal | None = None
+    cost_reason: str | None = None
+    """Why the cost is unknown."""
+    stop_reason: str | None = None
+    attempts: int | None = None
+    model: str | None = None
+    """The model that served it."""
+    request_id: str | None = None
+    text: str = ""
+    """The answer; of a call that failed, what had arrived of it."""
+
+
+class Score(_Frozen):
+    """How many answers were graded, and how many of them are right."""
+
+    graded: int
+    passed: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share of graded answers that passed; ``None`` if none was graded."""
+        return self.passed / self.graded if self.graded else None
+
+
+class Percentiles(_Frozen):
+    """By nearest rank: the least value that at least p percent of the values do not exceed."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Percentiles | None:
+        """Return the percentiles of the values that are known, ``None`` if there are none."""
+        ranked = sorted(value for value in values if value is not None)
+        if not ranked:
+            return None
+        p50, p95, p99 = (ranked[-(-len(ranked) * p // 100) - 1] for p in (50, 95, 99))
+        return cls(p50=p50, p95=p95, p99=p99)
+
+
+class Summary(_Frozen):
+    """The numbers over the rows of a run."""
+
+    score: Score
+    by_kind: dict[str, Score]
+    verdicts: dict[str, int]
+    failures: dict[str, int]
+    """Calls that failed, by the code of their error. They are not graded."""
+    latency_seconds: Percentiles | None
+    """Of the calls that were answered; ``None`` where the times are no model's."""
+    first_chunk_seconds: Percentiles | None
+    input_tokens: int | None
+    """The sum of what is known, as are the next two; ``None`` if nothing is."""
+    output_tokens: int | None
+    cost_usd: Decimal | None
+    cost_unknown: int
+    """Answers whose cost is unknown and not in the sum."""
+    cost_reason: str | None
+    """Why, for the first of them."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], timing: Timing) -> Summary:
+        """Add up *rows*."""
+        answered = [row for row in rows if row.failure is None]
+        timed = answered if timing != "replayed" else []
+        kinds = sorted({row.kind for row in rows})
+        costs = [row.cost_usd for row in rows if row.cost_usd is not None]
+        unpriced = [row for row in rows if row.cost_usd is None and row.cost_reason is not None]
+        return cls(
+            score=_score(rows),
+            by_kind={kind: _score(row for row in rows if row.kind == kind) for kind in kinds},
+            verdicts=dict(Counter(row.verdict for row in rows if row.verdict is not None)),
+            failures=dict(Counter(row.failure.code for row in rows if row.failure is not None)),
+            latency_seconds=Percentiles.of(row.seconds for row in timed),
+            first_chunk_seconds=Percentiles.of(row.first_chunk_seconds for row in timed),
+            input_tokens=_sum(row.input_tokens for row in rows),
+            output_tokens=_sum(row.output_tokens for row in rows),
+            cost_usd=sum(costs, Decimal(0)) if costs else None,
+            cost_unknown=len(unpriced),
+            cost_reason=unpriced[0].cost_reason if unpriced else None,
+        )
+
+
+class RunResult(_Frozen):
+    """One execution of a suite: the content of a result file."""
+
+    format: Literal[1] = 1
+    name: str
+    """The run's folder."""
+    suite: str
+    suite_digest: str
+    """See :attr:`claudeprov.bench.suite.Suite.digest`."""
+    tasks: int
+    """How many tasks the suite has; an interrupted run has fewer rows."""
+    model: str
+    endpoint: str
+    mode: Literal["live", "replay", "record"]
+    source: str | None = None
+    """Whose answers were replayed, where they were."""
+    timing: Timing
+    started_at: datetime
+    seconds: float
+    """The run's own duration."""
+    interrupted: bool = False
+    versions: dict[str, str]
+    settings: dict[str, Any]
+    """The composed configuration; it holds no secrets."""
+    summary: Summary
+    rows: tuple[Row, ...]
+
+
+def save(result: RunResult, folder: Path) -> Path:
+    """Write ``result.json`` into *folder*, at once or not at all, and return its path."""
+    file = folder / "result.json"
+    draft = file.with_suffix(".json.part")
+    draft.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(draft, file)
+    return file
+
+
+def make_folder(runs: Path, name: str) -> Path:
+    """Make the folder of a run: ``runs/name``, or with ``-2``, ``-3`` ... after it where that is taken.
+
+    Raises:
+        ConfigurationError: It cannot be made there.
+    """
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = runs / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                number += 1
+    except OSError as error:
+        raise ConfigurationError(f"runs_dir, run_name: cannot make a folder {name!r} in {runs}: {error}") from error
+
+
+def _score(rows: Iterable[Row]) -> Score:
+    verdicts = [row.verdict for row in rows if row.verdict is not None]
+    return Score(graded=len(verdicts), passed=verdicts.count("passed"))
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

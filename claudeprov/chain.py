@@ -1,0 +1,77 @@
+"""The contract between layers: what a call is, what a middleware is, and how they fold into one."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from claudeprov.clock import Clock
+from claudeprov.request import MessageRequest
+from claudeprov.response import Attempt
+from claudeprov.stream import Stream
+
+_serial = itertools.count(1)
+_process = uuid.uuid4().hex[:12]
+
+
+class Call:
+    """One request of the user's, with all its attempts and the reading of its stream.
+
+    A layer may replace ``request``, set ``deadline``, and add to ``queue`` and ``backoff``; what it keeps for itself
+    during a call belongs into local variables.
+    """
+
+    __slots__ = ("attempts", "backoff", "clock", "deadline", "id", "queue", "request", "started", "started_at", "tags")
+
+    def __init__(self, request: MessageRequest, clock: Clock, tags: dict[str, Any] | None = None) -> None:
+        self.id = f"call_{_process}{next(_serial):08x}"
+        self.request = request
+        self.clock = clock
+        self.tags = tags or {}
+        """What the user calls it by: run, task ..."""
+        self.start()
+        self.deadline: float | None = None
+        """When it must have ended, in its clock's monotonic seconds."""
+        self.queue = 0.0
+        """Seconds waited for a rate limit of the client's own."""
+        self.backoff = 0.0
+        """Seconds waited between attempts."""
+        self.attempts: list[Attempt] = []
+        """The HTTP requests made so far."""
+
+    def start(self) -> None:
+        """Begin to count its time."""
+        self.started: float = self.clock.monotonic()
+        self.started_at: datetime = self.clock.now()
+
+
+Next = Callable[[Call], Awaitable[Stream]]
+"""The rest of the chain: opens a stream for a call."""
+
+
+class Middleware(Protocol):
+    """A layer: runs while a stream is being opened, and returns it.
+
+    It may refuse, wait, change the call or retry. It may leave an end hook (:meth:`Stream.on_end`) or a tap
+    (:meth:`Stream.tap`) on the stream, and is then off the path. If it raises once it holds a stream, it closes that
+    stream first. :func:`claudeprov.testing.check_middleware` tries all of this.
+    """
+
+    async def __call__(self, call: Call, call_next: Next, /) -> Stream: ...
+
+
+def chain(layers: Sequence[Middleware], provider: Next) -> Next:
+    """Fold *layers*, outermost first, around *provider*."""
+
+    def bind(layer: Middleware, call_next: Next) -> Next:
+        async def open_stream(call: Call) -> Stream:
+            return await layer(call, call_next)
+
+        return open_stream
+
+    for layer in reversed(layers):
+        provider = bind(layer, provider)
+    return provider

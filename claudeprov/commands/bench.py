@@ -1,0 +1,211 @@
+"""``claudeprov bench``: run a suite, show what came of it, and keep it in ``runs/``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from claudeprov import __version__, errors
+from claudeprov.bench.result import Row, RunResult, Summary, Timing, make_folder, save
+from claudeprov.bench.run import Provider, run_suite
+from claudeprov.bench.suite import Suite, cassettes_of, chosen_suite
+from claudeprov.bench.table import summary_table, task_table
+from claudeprov.catalog import catalog
+from claudeprov.clock import SYSTEM_CLOCK
+from claudeprov.commands import INTERRUPTED, exit_status
+from claudeprov.compose import Composition
+from claudeprov.pricing import list_prices
+from claudeprov.provider import AnthropicClaudeProvider
+from claudeprov.settings import Settings
+
+HELP = "run a suite of tasks, grade the answers, and measure latency and cost"
+EXAMPLE = "claudeprov bench suite=code model=sonnet"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of the command."""
+    parser.add_argument("--json", action="store_true", help="the result file's JSON; of a sweep, a list of them")
+
+
+def run(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the suite once."""
+    settings = _stand_in(args.composition)
+    suite = chosen_suite(settings.suite)
+    name = settings.run_name or f"{_now()}-{suite.name}-{settings.model.id}"
+    result = asyncio.run(_execute(settings, suite, Path(settings.runs_dir), name))
+    if args.json:
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+    else:
+        _print(task_table(result.rows))
+        _print("")
+        _print(summary_table([result]))
+    return _status([result])
+
+
+def run_sweep(jobs: Sequence[Composition], args: argparse.Namespace) -> int:
+    """Run the suite of each job, one after another; an interruption ends the sweep, a job that cannot run does not."""
+    chosen = [_stand_in(job) for job in jobs]
+    suites = [chosen_suite(settings.suite) for settings in chosen]
+    sweep = make_folder(Path(chosen[0].runs_dir), chosen[0].run_name or f"{_now()}-{suites[0].name}-sweep")
+    results: list[RunResult] = []
+    statuses: list[int] = []
+    for number, (settings, suite) in enumerate(zip(chosen, suites, strict=True)):
+        name = f"{number}-{settings.model.id}"
+        try:
+            results.append(asyncio.run(_execute(settings, suite, sweep, name)))
+        except errors.ProviderError as error:
+            sys.stderr.write(f"job {name}: {error.message}\n")
+            statuses.append(exit_status(type(error)))
+            continue
+        if results[-1].interrupted:
+            break
+    if args.json:
+        documents = [result.model_dump(mode="json") for result in results]
+        sys.stdout.write(json.dumps(documents, indent=2, ensure_ascii=False) + "\n")
+    elif results:
+        _print(summary_table(results))
+    return max([*statuses, _status(results)])
+
+
+def _stand_in(composition: Composition) -> Settings:
+    """Where a replay was asked for no model in particular, take the one whose recordings there are."""
+    settings, nobody = composition.settings, "conf/config.yaml"
+    chosen_by = composition.chosen_by.get("model", nobody)
+    if chosen_by != nobody or AnthropicClaudeProvider(settings).mode != "replay":
+        return settings
+    model = catalog().find(settings.cassette.default_model)
+    return settings.model_copy(update={"model": model, "pricing": list_prices(model.id)})
+
+
+def _with_cassettes(settings: Settings, suite: Suite) -> Settings:
+    """Fill in where the suite's cassettes are, if the configuration does not say: the model's own for a replay."""
+    if settings.cassette.path is not None:
+        return settings
+    replay = AnthropicClaudeProvider(settings).mode == "replay"
+    path = cassettes_of(suite.name, replay=replay)
+    own = path / suite.name / f"{settings.model.id}.yaml"
+    if replay and own.is_file():
+        path = own
+    return settings.model_copy(update={"cassette": settings.cassette.model_copy(update={"path": str(path)})})
+
+
+async def _execute(settings: Settings, suite: Suite, runs: Path, name: str) -> RunResult:
+    """Run *suite* and write its result into a folder of *runs*; a cancelled run has the rows that were done."""
+    settings = _with_cassettes(settings, suite)
+    async with AnthropicClaudeProvider(settings, suite=suite.name) as provider:
+        if provider.cassette_note:
+            sys.stderr.write(f"{provider.cassette_note}\n")
+        folder = make_folder(runs, name)
+        started_at, began = SYSTEM_CLOCK.now(), SYSTEM_CLOCK.monotonic()
+        rows, interrupted = await _rows(provider, settings, suite)
+        timing = _timing(provider.mode, settings.cassette.speed)
+        result = RunResult(
+            name=str(folder.relative_to(settings.runs_dir)),
+            suite=suite.name,
+            suite_digest=suite.digest,
+            tasks=len(suite.tasks),
+            model=settings.model.id,
+            endpoint=settings.endpoint.kind,
+            mode=provider.mode,
+            source=provider.cassette_note,
+            timing=timing,
+            started_at=started_at,
+            seconds=SYSTEM_CLOCK.monotonic() - began,
+            interrupted=interrupted,
+            versions={
+                "claudeprov": __version__,
+                "anthropic": version("anthropic"),
+                "python": platform.python_version(),
+            },
+            settings=settings.model_dump(mode="json"),
+            summary=Summary.of(rows, timing),
+            rows=rows,
+        )
+        file = save(result, folder)
+    _explain(result)
+    sys.stderr.write(f"result: {file}\n")
+    return result
+
+
+async def _rows(provider: Provider, settings: Settings, suite: Suite) -> tuple[tuple[Row, ...], bool]:
+    """Return the rows that were done, in the suite's order, and whether the run was interrupted."""
+    done: dict[str, Row] = {}
+    interrupted = False
+    with _progress(suite, settings.model.id) as advance:
+
+        def keep(row: Row) -> None:
+            done[row.id] = row
+            advance(row)
+
+        try:
+            await run_suite(provider, suite, concurrency=settings.concurrency, on_row=keep)
+        except asyncio.CancelledError:
+            interrupted = True
+    return tuple(done[task.id] for task in suite.tasks if task.id in done), interrupted
+
+
+def _timing(mode: str, speed: float) -> Timing:
+    if mode != "replay":
+        return "live"
+    return "recorded" if speed == 1 else "replayed"
+
+
+def _explain(result: RunResult) -> None:
+    """Say what went wrong with calls, one line for each kind of error, and whether the run was cut short."""
+    for code, count in sorted(result.summary.failures.items()):
+        row = next(row for row in result.rows if row.failure and row.failure.code == code)
+        assert row.failure is not None
+        sys.stderr.write(f"{code}, {count} of {len(result.rows)} calls; task {row.id}: {row.failure.message}\n")
+    if result.interrupted:
+        sys.stderr.write(f"interrupted: {len(result.rows)} of {result.tasks} tasks were done\n")
+
+
+def _status(results: Sequence[RunResult]) -> int:
+    """1 if a call failed; what all calls failed of, if none was answered and they agree."""
+    if any(result.interrupted for result in results):
+        return INTERRUPTED
+    failures = [row.failure for result in results for row in result.rows]
+    statuses = {exit_status(getattr(errors, failure.kind, errors.ProviderError)) for failure in failures if failure}
+    if not statuses:
+        return 0
+    return statuses.pop() if None not in failures and len(statuses) == 1 else 1
+
+
+@contextmanager
+def _progress(suite: Suite, model: str) -> Iterator[Callable[[Row], None]]:
+    """Show on a terminal how far the run is; yield what to call with each row."""
+    if not sys.stderr.isatty():
+        yield lambda row: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    counts = TextColumn("{task.fields[passed]} passed, {task.fields[failed]} failed calls, last: {task.fields[last]}")
+    with Progress(*columns, counts, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(f"{suite.name} {model}", total=len(suite.tasks), passed=0, failed=0, last="none")
+
+        def advance(row: Row) -> None:
+            fields = progress.tasks[bar].fields
+            passed, failed = fields["passed"] + (row.verdict == "passed"), fields["failed"] + (row.failure is not None)
+            progress.update(bar, advance=1, passed=passed, failed=failed, last=row.id)
+
+        yield advance
+
+
+def _print(what: Any) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False).print(what)
+
+
+def _now() -> str:
+    return f"{SYSTEM_CLOCK.now():%Y%m%d-%H%M%S}"

@@ -1,0 +1,325 @@
+"""A stream: the chunks of one answer, told once of its end, whatever that is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from claudeprov.chunk import MessageChunk
+from claudeprov.errors import ProviderError, StreamInterruptedError
+from claudeprov.response import MessageResponse, Timing
+
+if TYPE_CHECKING:
+    from claudeprov.chain import Call
+    from claudeprov.cost import Cost
+    from claudeprov.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+EndKind = Literal["read", "failed", "cancelled", "abandoned"]
+"""``read`` to its end; ``failed`` on the way; ``cancelled`` by its reader; ``abandoned`` by a bare ``break``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stream ended."""
+
+    kind: EndKind
+    error: Exception | None = None
+    """What made it fail; for the other kinds ``None``."""
+
+
+class Stream:
+    """An opened stream, as the layers of the chain see it: it ends exactly once.
+
+    Args:
+        call: The call that it answers.
+        source: Gives the chunks of each network read, and raises :class:`ProviderError` where it breaks.
+        snapshot: What *source* has made of the message so far.
+        first: The chunks that were read to open it.
+        request_id: The service's id of the attempt.
+        price: How to price the response.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        source: AsyncGenerator[Sequence[MessageChunk], None],
+        snapshot: Snapshot,
+        *,
+        first: Sequence[MessageChunk] = (),
+        request_id: str | None = None,
+        price: Callable[[MessageResponse], Cost] | None = None,
+    ) -> None:
+        self.call = call
+        self.request_id = request_id
+        self.outcome: Outcome | None = None
+        """How it ended; ``None`` while it is open."""
+        self.pending: Iterator[MessageChunk] = iter(())
+        """The chunks that have been read, but not yet handed to the reader."""
+        self.first_chunk: float | None = None
+        """When the first event other than a ping came, in the clock's monotonic seconds."""
+        self._first = first
+        self._source = source
+        self._snapshot = snapshot
+        self._price = price
+        self._taps: dict[str, tuple[Callable[[MessageChunk], None], ...]] = {}
+        self._ends: list[Callable[[Outcome], None]] = []
+        self._ended: float | None = None
+        self._broken: Exception | None = None
+
+    @property
+    def response(self) -> MessageResponse:
+        """What has arrived so far."""
+        return response_of(self.call, self)
+
+    def tap(self, kind: str, see: Callable[[MessageChunk], None]) -> None:
+        """Call *see* with each chunk of type *kind* before the reader gets it; if it raises, the stream fails so."""
+        self._taps[kind] = (*self._taps.get(kind, ()), see)
+
+    def on_end(self, tell: Callable[[Outcome], None]) -> None:
+        """Call *tell* once, when the stream ends; at once if it has. An exception of its own is logged."""
+        if self.outcome is None:
+            self._ends.append(tell)
+        else:
+            _tell(tell, self.outcome)
+
+    async def read(self) -> bool:
+        """Read on: fill ``pending`` with the chunks of the next network read; false at the end.
+
+        Raises:
+            ProviderError: The stream broke; ``partial`` holds what arrived.
+        """
+        if self.outcome is not None:
+            if self.outcome.error is not None:
+                raise self.outcome.error
+            return False
+        try:
+            if self._broken is not None:
+                raise self._broken
+            chunks: Sequence[MessageChunk] | None
+            chunks, self._first = self._first or await anext(self._source, None), ()
+            if chunks is None:
+                self._end(Outcome("read"))
+                return False
+            self.pending = iter(self._tapped(chunks) if self._taps else chunks)
+        except asyncio.CancelledError:
+            self._end(Outcome("cancelled"))
+            raise
+        except Exception as error:
+            if isinstance(error, ProviderError) and error.partial is None:
+                error.partial = self.response
+            self._end(Outcome("failed", error))
+            await self._source.aclose()
+            raise
+        return True
+
+    async def close(self, kind: Literal["cancelled", "abandoned"] = "cancelled") -> None:
+        """End the stream, if it has not ended, and give its connection back."""
+        self._end(Outcome(kind))  # before closing, which may hang or be cancelled itself
+        self.drop_pending()
+        await self._source.aclose()
+
+    def drop_pending(self) -> None:
+        """Hand no more chunks to the reader, a loop over ``pending`` that has begun included."""
+        deque(self.pending, maxlen=0)
+
+    def _tapped(self, chunks: Sequence[MessageChunk]) -> Sequence[MessageChunk]:
+        for position, chunk in enumerate(chunks):
+            for see in self._taps.get(chunk.type, ()):
+                try:
+                    see(chunk)
+                except Exception as error:  # the reader gets what came before it, then the error
+                    self._broken = error
+                    if position == 0:
+                        raise
+                    return chunks[:position]
+        return chunks
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        self._ended = self.call.clock.monotonic()
+        ends, self._ends = self._ends, []
+        for tell in ends:
+            _tell(tell, outcome)
+
+
+def response_of(call: Call, stream: Stream | None) -> MessageResponse:
+    """What has arrived of *call*'s answer; *stream* is ``None`` where no attempt has opened one."""
+    ended = first = None
+    if stream is not None:
+        ended, first = stream._ended, stream.first_chunk
+    timing = Timing(
+        started_at=call.started_at,
+        queue=call.queue,
+        backoff=call.backoff,
+        first_chunk=None if first is None else first - call.started,
+        total=(call.clock.monotonic() if ended is None else ended) - call.started,
+    )
+    if stream is None:
+        return MessageResponse({}, timing, tuple(call.attempts))
+    snapshot = stream._snapshot
+    return MessageResponse(
+        snapshot.message(), timing, tuple(call.attempts), stream.request_id, stream._price, snapshot.tool_json()
+    )
+
+
+class MessageStream:
+    """The answer to a call, as its reader sees it; nothing is sent before it is used.
+
+    Iterate it for its chunks, await it for the whole response, or enter it to say how long it lives::
+
+        async with provider.send_message(request) as stream:
+            async for chunk in stream: ...
+
+    Left early, it is cancelled: the connection is closed, and nothing counts as a failure of the service. A bare
+    ``break`` out of ``async for`` abandons it: it is closed when collected, with a ``ResourceWarning``.
+
+    Raises:
+        ProviderError: On opening or reading it; see :mod:`claudeprov.errors`.
+    """
+
+    def __init__(self, call: Call, open_stream: Callable[[Call], Awaitable[Stream]]) -> None:
+        self._call = call
+        self._open_stream = open_stream
+        self._stream: Stream | None = None
+        self._failure: Exception | None = None
+        self._entered = False
+        self._cancelled = False
+        self._lock = asyncio.Lock()
+        self._reader: asyncio.Task[Any] | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    @property
+    def response(self) -> MessageResponse:
+        """What has arrived so far, at any time."""
+        return response_of(self._call, self._stream)
+
+    async def text(self) -> AsyncIterator[str]:
+        """Iterate over the text only."""
+        async with aclosing(aiter(self)) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    yield chunk.text
+
+    def cancel(self) -> Awaitable[None]:
+        """Stop the answer, from whichever task: a loop over it ends, awaiting it raises.
+
+        Returns:
+            Something to await until the connection is closed; it closes without, too.
+        """
+        if self._closing is None:
+            self._cancelled = True
+            if self._reader is not None:
+                self._reader.cancel()
+            if self._stream is not None:
+                self._stream.drop_pending()
+            self._closing = asyncio.ensure_future(self._close("cancelled"))
+        return self._closing
+
+    async def __aiter__(self) -> AsyncGenerator[MessageChunk, None]:
+        try:
+            stream = await self._opened()
+            while stream is not None:
+                for chunk in stream.pending:
+                    yield chunk
+                if not await self._reading(stream.read):
+                    return
+        except GeneratorExit:
+            if not self._entered and self._stream is not None and self._stream.outcome is None:
+                try:
+                    warnings.warn(
+                        f"{self!r} was abandoned before its end; use 'async with' or cancel()",
+                        ResourceWarning,
+                        stacklevel=2,
+                        source=self,
+                    )
+                finally:  # where warnings are errors
+                    await self._close("abandoned")
+            raise
+
+    def __await__(self) -> Generator[Any, None, MessageResponse]:
+        return self._whole().__await__()
+
+    async def __aenter__(self) -> Self:
+        self._entered = True
+        await self._opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close("cancelled")
+
+    def __repr__(self) -> str:
+        state = "not opened" if self._stream is None else self._stream.outcome or "open"
+        return f"<MessageStream {self._call.id}: {state.kind if isinstance(state, Outcome) else state}>"
+
+    async def _whole(self) -> MessageResponse:
+        stream = await self._opened()
+        while stream is not None and await self._reading(stream.read):
+            pass
+        kind = "cancelled" if stream is None or stream.outcome is None else stream.outcome.kind
+        if kind == "read":
+            return self.response
+        raise StreamInterruptedError(f"the stream was {kind} before its end", code=kind, partial=self.response)
+
+    async def _opened(self) -> Stream | None:
+        """The opened stream; ``None`` if it was cancelled before."""
+        if self._failure is not None:
+            raise self._failure
+        if self._stream is None and not self._cancelled:
+            await self._reading(self._open)
+        return self._stream
+
+    async def _open(self) -> None:
+        if self._stream is not None:
+            return
+        self._call.start()
+        try:
+            self._stream = await self._open_stream(self._call)
+        except Exception as error:
+            self._failure = error
+            raise
+
+    async def _reading(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
+        """Take *step* as the reader, whom :meth:`cancel` may wake; ``None`` if it did."""
+        async with self._lock:
+            if self._cancelled:
+                return None
+            task = asyncio.current_task()
+            assert task is not None
+            cancellations = task.cancelling()
+            self._reader = task
+            try:
+                return await step()
+            except asyncio.CancelledError:
+                if self._cancelled and task.uncancel() <= cancellations:
+                    return None
+                raise
+            finally:
+                self._reader = None
+
+    async def _close(self, kind: Literal["cancelled", "abandoned"]) -> None:
+        self._cancelled = True
+        async with self._lock:
+            if self._stream is not None:
+                await self._stream.close(kind)
+
+
+def _tell(tell: Callable[[Outcome], None], outcome: Outcome) -> None:
+    try:
+        tell(outcome)
+    except Exception:
+        _log.exception("an end hook failed; the others still run")

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from claudeprov.compose import compose
+from claudeprov.paths import conf_dir
+from claudeprov.settings import (
+    GROUPS,
+    CassetteSettings,
+    DeadlineSettings,
+    EndpointSettings,
+    Layer,
+    RetrySettings,
+    Settings,
+    ThinkingSettings,
+    keys,
+    models_in,
+)
+
+pytestmark = pytest.mark.usefixtures("no_settings")
+
+OURS = [group for group in GROUPS if group not in ("model", "pricing")]
+FILES = [file for group in OURS for file in sorted((conf_dir() / group).glob("*.yaml"))]
+CHOSEN = {
+    group: option
+    for default in yaml.safe_load((conf_dir() / "config.yaml").read_text())["defaults"]
+    if isinstance(default, dict)
+    for group, option in default.items()
+}
+
+
+def test_every_folder_of_conf_is_a_group_and_every_group_a_folder() -> None:
+    folders = {folder.name for folder in conf_dir().iterdir() if folder.is_dir() and folder.name != "__pycache__"}
+    assert folders == set(GROUPS)
+    assert set(GROUPS) < set(Settings.model_fields)
+
+
+def test_every_group_has_a_default() -> None:
+    assert {*CHOSEN, "pricing"} == set(GROUPS)  # prices are brought by the model
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_an_option_states_every_key_of_its_group_or_none(file: Any) -> None:
+    content = yaml.safe_load(file.read_text())
+    assert set(content) in ({key for kind in _kinds(file.parent.name) for key in kind.model_fields}, set())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_an_option_begins_by_saying_what_it_is_for(file: Any) -> None:
+    assert file.read_text().startswith("# ") or file.parent.name == "suite"
+
+
+@pytest.mark.parametrize("group", ["retry", "breaker", "deadline", "cassette", "telemetry", "state", "launcher"])
+def test_a_group_made_by_hand_is_that_of_the_default_file(group: str) -> None:
+    (kind,) = _kinds(group)
+    assert kind() == getattr(compose(), group)
+
+
+def test_the_default_chain_is_that_of_the_file() -> None:
+    assert Settings.model_fields["chain"].default == compose().chain == get_args(Layer)
+
+
+def test_every_key_has_a_name_of_its_own_in_the_environment() -> None:
+    names = [key.replace(".", "_") for key, _ in keys()]
+    assert len(names) == len(set(names))
+
+
+def test_every_key_of_ours_says_what_it_is() -> None:
+    silent = [key for key, field in keys() if not field.description and key.partition(".")[0] in OURS and "." in key]
+    assert silent == []
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        compose().max_tokens = 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        (RetrySettings, {"max_attempts": 0}, "greater than or equal to 1"),
+        (RetrySettings, {"max_attempts": True}, "valid integer"),
+        (RetrySettings, {"max_attempts": "3"}, "valid integer"),
+        (RetrySettings, {"base": -1}, "greater than or equal to 0"),
+        (RetrySettings, {"base": float("inf")}, "finite"),
+        (RetrySettings, {"tries": 3}, "Extra inputs"),
+        (DeadlineSettings, {"total": "10"}, "valid number"),
+        (CassetteSettings, {"mode": "rewind"}, "'auto', 'live', 'replay' or 'record'"),
+        (EndpointSettings, {"kind": "compatible", "base_url": "127.0.0.1:8085"}, "begins with http"),
+        (EndpointSettings, {"kind": "compatible", "base_url": "https://me:pw@host"}, "must not hold credentials"),
+        (ThinkingSettings, {"type": "enabled"}, "needs budget_tokens"),
+        (ThinkingSettings, {"budget_tokens": 2048}, "needs type enabled"),
+        (ThinkingSettings, {"type": "enabled", "budget_tokens": 100}, "greater than or equal to 1024"),
+    ],
+)
+def test_a_wrong_value_is_refused(kind: Any, values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        kind(**values)
+
+
+def test_seconds_may_be_given_as_whole_numbers_and_no_limit_as_null() -> None:
+    assert DeadlineSettings(total=10, connect=None) == DeadlineSettings(total=10.0, connect=None)
+
+
+def test_an_empty_group_is_off() -> None:
+    values = compose().model_dump() | {"retry": {}, "breaker": {}}
+    settings = Settings.model_validate(values)
+    assert settings.retry is None
+    assert settings.breaker is None
+    assert settings.deadline is not None
+
+
+def test_settings_import_neither_hydra_nor_the_sdk() -> None:
+    heavy = "{'hydra', 'omegaconf', 'anthropic', 'vcr', 'rich', 'aiohttp'}"
+    script = f"import sys, claudeprov.settings; print({heavy} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=conf_dir().parent, capture_output=True, text=True)
+    assert ran.stdout == "set()\n", ran.stderr
+
+
+def _kinds(group: str) -> list[Any]:
+    return list(models_in(Settings.model_fields[group]))
