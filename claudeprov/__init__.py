@@ -11,10 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from claudeprov.chain import Call, Middleware, Next, chain
+    from claudeprov.chain import Call, Middleware, Next
     from claudeprov.chunk import MessageChunk
     from claudeprov.clock import Clock
-    from claudeprov.compose import compose
     from claudeprov.cost import Cost, LineItem, cost_of
     from claudeprov.errors import (
         AccessError,
@@ -55,10 +54,9 @@ __version__ = "0.1.0"
 
 # Each name is imported when it is first used, so that a command pays only for what it needs.
 _HOMES = {
-    "chain": "Call Middleware Next chain",
+    "chain": "Call Middleware Next",
     "chunk": "MessageChunk",
     "clock": "Clock",
-    "compose": "compose",
     "cost": "Cost LineItem cost_of",
     "errors": (
         "AccessError AuthenticationError BillingError BudgetExceededError CallTimeoutError CassetteError "
@@ -124,8 +122,6 @@ __all__ = [
     "TokenCount",
     "ToolCall",
     "Usage",
-    "chain",
-    "compose",
     "cost_of",
     "open_provider",
 ]
@@ -135,8 +131,7 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value  # chain the function takes the place of chain the module, as intended
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return value
 
 

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anthropic
 import httpx2
-import msgspec
 from anthropic import AsyncStream, DefaultAioHttpClient
 from anthropic.lib.credentials import default_credentials
 
 from claudeprov.chain import Call
-from claudeprov.chunk import MessageChunk, chunk_of_message, chunks_of
+from claudeprov.chunk import MessageChunk, chunk_of_message, chunks_of, lenient_json
 from claudeprov.classify import error_of
 from claudeprov.clock import Clock
 from claudeprov.errors import (
@@ -44,10 +42,8 @@ if TYPE_CHECKING:
     from claudeprov.cost import Cost
     from claudeprov.settings import DeadlineSettings, EndpointSettings
 
-SDK_VERSION = anthropic.__version__
-
 _log = logging.getLogger(__name__)
-_LINGER = 1.0
+_LINGER = 0.25
 """Seconds that a body may take to end after the message has; a connection whose body ended is used again."""
 _LOGIN = "set ANTHROPIC_API_KEY, or log in with a profile of the official SDK"
 _LOGINS = {
@@ -85,7 +81,9 @@ class Endpoint:
         between_events = timeouts.between_events if timeouts else None
         self._plain = httpx2.Timeout(timeouts.total if timeouts else None, connect=connect)
         self._streamed = httpx2.Timeout(between_events, connect=connect)
-        self._longest_read = math.inf if between_events is None else between_events
+        self._between_events = between_events
+        self._times_out = transport is None
+        """Whether the transport ends a read that hangs by itself."""
         self._first_event = timeouts.first_event if timeouts else None
         if transport is None:
             http: httpx2.AsyncClient = DefaultAioHttpClient()
@@ -127,6 +125,7 @@ class Endpoint:
         """Ask the endpoint for its models, all pages."""
         models: list[dict[str, Any]] = []
         query = {"limit": "1000"}
+        seen: set[str] = set()
         while True:
             page = await self._exchange("GET", "/v1/models", query=query)
             data, last = page.get("data"), page.get("last_id")
@@ -135,8 +134,9 @@ class Endpoint:
             models += data
             if not page.get("has_more"):
                 return models
-            if not isinstance(last, str) or last == query.get("after_id"):
+            if not isinstance(last, str) or last in seen:
                 raise InvalidResponseError("the models endpoint's pages do not end")
+            seen.add(last)
             query["after_id"] = last
 
     async def close(self) -> None:
@@ -205,6 +205,8 @@ class Endpoint:
                         _log.debug("after the end of a message came what is no event of it: %s", error)
                         return
                     raise
+                if snapshot.complete and snapshot.completed_at is None:
+                    snapshot.completed_at = self._clock.monotonic()
                 if chunks:
                     yield chunks
                 if data is None:
@@ -218,20 +220,27 @@ class Endpoint:
 
     async def _read(self, reads: AsyncIterator[bytes], call: Call, snapshot: Snapshot) -> bytes | None:
         """The bytes of the next network read; ``None`` at the end of the body."""
+        limit = _LINGER if snapshot.complete else self._read_limit(call)
         try:
-            if snapshot.complete:
-                async with self._clock.timeout(_LINGER):
-                    return await anext(reads, None)
-            # The transport ends a read that hangs: a timer of our own, dear at each read, is for the call's last ones.
-            if call.deadline is None or (left := call.deadline - self._clock.monotonic()) > self._longest_read:
+            if limit is None:
                 return await anext(reads, None)
-            async with self._clock.timeout(left):
+            async with self._clock.timeout(limit):
                 return await anext(reads, None)
         except (TimeoutError, httpx2.HTTPError, httpx2.StreamError) as error:
             if snapshot.complete:
                 _log.debug("the body of a complete message did not end well: %r", error)
                 return None
+            if isinstance(error, TimeoutError) and (call.deadline is None or self._clock.monotonic() < call.deadline):
+                raise CallTimeoutError(_TIMEOUTS["read"][1], code=_TIMEOUTS["read"][0]) from error
             raise _broken(error) from error
+
+    def _read_limit(self, call: Call) -> float | None:
+        """Seconds that the next read may take; ``None`` where the transport sees to it, which costs less."""
+        left = None if call.deadline is None else call.deadline - self._clock.monotonic()
+        between = self._between_events
+        if left is None or (between is not None and between < left):
+            return None if self._times_out else between
+        return left
 
     async def _plain_chunk(
         self, response: httpx2.Response, snapshot: Snapshot
@@ -239,9 +248,11 @@ class Endpoint:
         message = await self._json(response)
         if message.get("type") == "error":
             raise error_of(None, message, response.headers, now=self._clock.now())
-        if not _is_message(message):
-            raise InvalidResponseError("the answer is JSON, but no message", request_id=_request_id(response))
-        snapshot.take(message)
+        try:
+            snapshot.take(message)
+        except InvalidResponseError as error:
+            error.request_id = _request_id(response)
+            raise
         yield [chunk_of_message(message)]
 
     async def _exchange(
@@ -262,8 +273,8 @@ class Endpoint:
         except httpx2.HTTPError as error:
             raise _broken(error) from error
         try:
-            value = msgspec.json.decode(data)
-        except (ValueError, RecursionError) as error:
+            value = lenient_json(data)
+        except ValueError as error:
             kind = response.headers.get("content-type", "no content type")
             raise InvalidResponseError(
                 f"the answer is no JSON, but {len(data)} bytes of {kind}", request_id=_request_id(response)
@@ -297,7 +308,10 @@ class Endpoint:
                 response = await self._client.post(path, body=body, cast_to=httpx2.Response, options=options)
         except anthropic.APIStatusError as error:
             self._keep_limits(error.response)
-            raise error_of(error.status_code, error.body, error.response.headers, now=self._clock.now()) from error
+            secret = error.request.headers.get("authorization", "").removeprefix("Bearer ")
+            raise error_of(
+                error.status_code, error.body, error.response.headers, now=self._clock.now(), secret=secret
+            ) from error
         except anthropic.APIConnectionError as error:
             raise _not_sent(error) from error
         except httpx2.HTTPError as error:  # in the middle of a refusal
@@ -307,7 +321,7 @@ class Endpoint:
         except Exception as error:
             if _is_about_credentials(error):
                 raise AuthenticationError(str(error)) from error
-            raise
+            raise InvalidResponseError(f"the answer cannot be read: {error!r}") from error
         self._keep_limits(response)
         return response
 
@@ -372,6 +386,11 @@ def _is_about_credentials(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("anthropic", "botocore", "google")
 
 
+def login_hint(kind: str) -> str:
+    """What to do where there are no credentials for an endpoint of that kind."""
+    return _LOGINS.get(kind, _LOGIN)
+
+
 def _client(settings: EndpointSettings, http: httpx2.AsyncClient, *, replay: bool) -> Any:
     """The SDK's client for the endpoint. A replay gets one that looks for no credentials."""
     kind = settings.kind
@@ -379,8 +398,7 @@ def _client(settings: EndpointSettings, http: httpx2.AsyncClient, *, replay: boo
         raise ConfigurationError("endpoint=compatible needs endpoint.base_url, such as http://127.0.0.1:8085")
     if not replay and not has_credentials(settings):
         raise AuthenticationError(
-            f"no credentials for endpoint={kind}: {_LOGINS.get(kind, _LOGIN)}; "
-            "or replay recorded sessions with cassette=replay"
+            f"no credentials for endpoint={kind}: {login_hint(kind)}; or replay recorded sessions with cassette=replay"
         )
     shared: dict[str, Any] = {
         "base_url": settings.base_url,
@@ -406,15 +424,6 @@ def _client(settings: EndpointSettings, http: httpx2.AsyncClient, *, replay: boo
         return anthropic.AsyncAnthropic(api_key=key, **shared)
     except (anthropic.AnthropicError, ValueError) as error:
         raise ConfigurationError(f"endpoint={kind}: {error}") from error
-
-
-def _is_message(value: dict[str, Any]) -> bool:
-    content, usage = value.get("content"), value.get("usage")
-    return (
-        isinstance(content, list)
-        and all(isinstance(block, dict) for block in content)
-        and isinstance(usage, dict | None)
-    )
 
 
 def _not_sent(error: anthropic.APIConnectionError) -> ProviderError:

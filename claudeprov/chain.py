@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -13,9 +12,6 @@ from claudeprov.request import MessageRequest
 from claudeprov.response import Attempt
 from claudeprov.stream import Stream
 
-_serial = itertools.count(1)
-_process = uuid.uuid4().hex[:12]
-
 
 class Call:
     """One request of the user's, with all its attempts and the reading of its stream.
@@ -24,10 +20,22 @@ class Call:
     during a call belongs into local variables.
     """
 
-    __slots__ = ("attempts", "backoff", "clock", "deadline", "id", "queue", "request", "started", "started_at", "tags")
+    __slots__ = (
+        "__weakref__",
+        "attempts",
+        "backoff",
+        "clock",
+        "deadline",
+        "id",
+        "queue",
+        "request",
+        "started",
+        "started_at",
+        "tags",
+    )
 
     def __init__(self, request: MessageRequest, clock: Clock, tags: dict[str, Any] | None = None) -> None:
-        self.id = f"call_{_process}{next(_serial):08x}"
+        self.id = f"call_{uuid.uuid4().hex}"
         self.request = request
         self.clock = clock
         self.tags = tags or {}
@@ -68,7 +76,10 @@ def chain(layers: Sequence[Middleware], provider: Next) -> Next:
 
     def bind(layer: Middleware, call_next: Next) -> Next:
         async def open_stream(call: Call) -> Stream:
-            return await layer(call, call_next)
+            stream = await layer(call, call_next)
+            if not isinstance(stream, Stream):
+                raise TypeError(f"the layer {layer!r} returned {stream!r} in place of the stream that it was given")
+            return stream
 
         return open_stream
 

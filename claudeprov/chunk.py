@@ -33,7 +33,7 @@ class InputJSONDelta(msgspec.Struct, frozen=True, gc=False, forbid_unknown_field
 Piece = TextDelta | ThinkingDelta | InputJSONDelta
 
 
-class MessageChunk(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class MessageChunk(msgspec.Struct, frozen=True, gc=False):
     """One event, as it came.
 
     The events of a stream are those of the Messages API (``message_start``, ``content_block_delta`` ...), unknown ones
@@ -45,11 +45,11 @@ class MessageChunk(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
 
     type: str
     """The event's type."""
-    index: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    index: int | None = None
     """Which content block it belongs to, if any."""
-    piece: Piece | None = msgspec.field(name="delta", default=None)
+    piece: Piece | None = None
     """The text, thinking or tool input that it adds, if any."""
-    rest: dict[str, Any] | None = msgspec.field(name="", default=None)
+    rest: dict[str, Any] | None = None
     """The whole event, where it is more than the fields above."""
 
     @property
@@ -88,8 +88,16 @@ class MessageChunk(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=
         return self.delta.get("type")
 
 
-_decode = msgspec.json.Decoder(MessageChunk).decode
-_decode_all = msgspec.json.Decoder(list[MessageChunk]).decode
+class _HotChunk(MessageChunk, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What the wire must hold, and no more, to be decoded into the fields alone; nulls are more."""
+
+    index: Annotated[int, msgspec.Meta(ge=0)] = None  # type: ignore[assignment]
+    piece: Piece = msgspec.field(name="delta", default=None)  # type: ignore[assignment]
+    rest: Annotated[dict[str, Any], msgspec.Meta(min_length=2**31)] = None  # type: ignore[assignment]  # never there
+
+
+_decode = msgspec.json.Decoder(_HotChunk).decode
+_decode_all = msgspec.json.Decoder(list[_HotChunk]).decode
 _PIECES: dict[str, tuple[type[Piece], str]] = {
     "text_delta": (TextDelta, "text"),
     "thinking_delta": (ThinkingDelta, "thinking"),
@@ -123,6 +131,7 @@ def chunk_of_message(message: dict[str, Any]) -> MessageChunk:
 def _one_by_one(events: Iterable[bytes]) -> Iterator[MessageChunk]:
     for event in events:
         if data := data_of(event):
+            chunk: MessageChunk
             try:
                 chunk = _decode(data)
             except ValueError:
@@ -130,11 +139,22 @@ def _one_by_one(events: Iterable[bytes]) -> Iterator[MessageChunk]:
             yield chunk
 
 
+def lenient_json(data: bytes) -> Any:
+    """Decode JSON as readers at large do, who take what msgspec refuses: lone surrogates, NaN, bytes that are no UTF-8.
+
+    Raises:
+        ValueError: It is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(data.decode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def _decode_any(event: bytes, data: bytes) -> MessageChunk:
     try:
-        # The standard library's reader takes what msgspec refuses: lone surrogates, NaN, numbers without end.
-        value = json.loads(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
+        value = lenient_json(data)
+    except ValueError as error:
         raise StreamInterruptedError(
             f"an event of the stream holds no JSON: {error}", code="invalid_json", context={"bytes": len(data)}
         ) from error

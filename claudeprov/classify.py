@@ -28,6 +28,7 @@ from claudeprov.errors import (
     ServerError,
     SpendLimitError,
 )
+from claudeprov.mask import MASK
 
 _CUSTOMER_SPEND_LIMIT = "You have reached your specified API usage limits"
 _SPEND_LIMITS = frozenset(
@@ -61,13 +62,14 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
     431: RequestTooLargeError,
     529: OverloadedError,
 }
-_CODE_BY_STATUS = {408: "request_timeout", 503: "service_unavailable", 504: "gateway_timeout"}
+_TIMEOUT_CODE = "gateway_timeout"
+_CODE_BY_STATUS = {408: "request_timeout", 503: "service_unavailable", 504: _TIMEOUT_CODE}
 _NOT_RETRYABLE = frozenset((499, 501))
 _YEAR = 366 * 24 * 3600.0
 
 
 def error_of(
-    status: int | None, body: object, headers: Mapping[str, str] | None = None, *, now: datetime
+    status: int | None, body: object, headers: Mapping[str, str] | None = None, *, now: datetime, secret: str = ""
 ) -> ProviderError:
     """The error that an answer is.
 
@@ -76,6 +78,7 @@ def error_of(
         body: The answer's JSON, or its text where it is none.
         headers: The answer's headers.
         now: The time against which a ``retry-after`` date is read.
+        secret: The credential that was sent; a gateway may echo it.
     """
     headers = headers or {}
     error = body.get("error") if isinstance(body, dict) else None
@@ -86,6 +89,8 @@ def error_of(
     error_code = error_code if isinstance(error_code, str) else None
     message = error.get("message")
     message = message if isinstance(message, str) else f"the API answered with status {status}"
+    if secret:
+        message = message.replace(secret, MASK)
     wait = retry_after(headers, now=now)
     should_retry = headers.get("x-should-retry")
 
@@ -97,7 +102,7 @@ def error_of(
         retryable = should_retry == "true"
     if cls is AuthenticationError:
         message += "; check ANTHROPIC_API_KEY, or the profile that the SDK would use, and that it fits the endpoint"
-    code = error_code or (_CODE_BY_STATUS.get(status) if status else None)
+    code = error_code or _CODE_BY_STATUS.get(status or 0) or (_TIMEOUT_CODE if kind == "timeout_error" else None)
     if cls is SpendLimitError and error_code is None:
         code = "customer_spend_limit_reached"
     request_id = headers.get("request-id") or (body.get("request_id") if isinstance(body, dict) else None)

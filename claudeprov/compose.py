@@ -12,9 +12,10 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any, cast
 
 import yaml
@@ -39,6 +40,8 @@ from claudeprov.settings import CONFIG_DIR, GROUPS, PREFIX, Settings, keys
 
 _PRIMARY = "config"
 _USER, _ENVIRONMENT, _OVERRIDE = range(3)
+_UNREADABLE = (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError, OSError)
+"""What reading YAML raises: besides its own errors those of numbers, nesting, encoding and files."""
 _LOCK = threading.Lock()  # Hydra's parser and its version setting belong to the whole process
 
 
@@ -54,7 +57,7 @@ class Composition:
     chosen_by: Mapping[str, str]
     """Who chose each group's option."""
     origins: Mapping[str, str]
-    """Where each value came from, by dotted key."""
+    """Where each value came from, by dotted key; whoever came last stands last."""
 
     def origin(self, key: str) -> str:
         """Return where the value of a dotted key came from: a file, an environment variable, an override, a default."""
@@ -82,11 +85,21 @@ class _Assignment:
         return self.key in GROUPS and not isinstance(self.value, dict)
 
 
+class _Source(FileConfigSource):
+    """A folder of config files; one that cannot be read is named."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        try:
+            return super().load_config(config_path)
+        except _UNREADABLE as error:
+            raise _unreadable(Path(self.path, f"{config_path}.yaml"), error) from None
+
+
 class _Repository(ConfigRepository):
     """Our files behind the user's, but for the primary file, which is always ours."""
 
     def __init__(self, *directories: Path) -> None:
-        self.sources: list[ConfigSource] = [FileConfigSource("claudeprov", str(folder)) for folder in directories]
+        self.sources: list[ConfigSource] = [_Source("claudeprov", str(folder)) for folder in directories]
 
     def _find_object_source(self, config_path: str, object_type: ObjectType | None) -> ConfigSource | None:
         if config_path == _PRIMARY:
@@ -114,12 +127,12 @@ def compose_with_origins(overrides: Sequence[str] = (), *, config_dir: str | Pat
     """Compose as :func:`compose` does, and tell where each value came from."""
     user = _user_dir(config_dir)
     with _LOCK:
-        assignments = [*_user_assignments(user), *_environment_assignments(), *_override_assignments(overrides)]
         try:
+            assignments = [*_user_assignments(user), *_environment_assignments(), *_override_assignments(overrides)]
             return _compose(_repository(user), assignments)
         except ConfigurationError:
             raise
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+        except (HydraException, *_UNREADABLE) as error:
             raise ConfigurationError(f"the configuration cannot be composed: {masked_text(str(error))}") from None
 
 
@@ -135,10 +148,14 @@ def expand(overrides: Sequence[str], *, config_dir: str | Path | None = None) ->
         for override in _parse(overrides, repository):
             if not override.is_sweep_override():
                 values.append([str(override.input_line)])
-            elif override.is_discrete_sweep():
+                continue
+            try:
+                if not override.is_discrete_sweep():
+                    raise ValueError("they are an interval")
                 values.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-            else:
-                raise ConfigurationError(f"{override.input_line}: an interval has no values that could be counted")
+            except ValueError as error:
+                text = masked_text(str(override.input_line))
+                raise ConfigurationError(f"{text} has no values that could be counted: {error}") from None
     return [list(job) for job in itertools.product(*values)]
 
 
@@ -153,7 +170,7 @@ def _user_dir(config_dir: str | Path | None) -> Path | None:
     folder = Path(given).expanduser().resolve()
     if not folder.is_dir():
         raise ConfigurationError(
-            f"the config directory {folder} does not exist"
+            f"the config directory {folder} {'is no directory' if folder.exists() else 'does not exist'}"
             + ("" if config_dir else f" (from the environment variable {CONFIG_DIR})")
         )
     return folder
@@ -170,13 +187,18 @@ def _user_assignments(user: Path | None) -> Iterator[_Assignment]:
         return
     try:
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {masked_text(str(error))}") from None
+    except _UNREADABLE as error:
+        raise _unreadable(file, error) from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{file} must hold a mapping of keys to values")
     for key, value in _leaves(content):
         # YAML reads a bare `off` as false.
         yield _assignment(key, "off" if key in GROUPS and value is False else value, str(file), _USER)
+
+
+def _unreadable(file: Path, error: Exception) -> ConfigurationError:
+    reason = "it holds itself, or too much within another" if isinstance(error, RecursionError) else str(error)
+    return ConfigurationError(f"{file} cannot be read: {masked_text(reason)}")
 
 
 def _environment_assignments() -> Iterator[_Assignment]:
@@ -191,18 +213,23 @@ def _environment_assignments() -> Iterator[_Assignment]:
             raise configuration_error(problem(name, "is no setting", "the environment", allowed=near, word=name))
         key = variables[name]
         try:
-            yield _assignment(key, text if key in GROUPS else yaml.safe_load(text), origin, _ENVIRONMENT)
-        except yaml.YAMLError:
+            yield _assignment(key, text if key in GROUPS else _value_in(text), origin, _ENVIRONMENT)
+        except _UNREADABLE:
             raise configuration_error(problem(key, "cannot be read as YAML", origin, value=text)) from None
+
+
+def _value_in(text: str) -> Any:
+    """Read *text* as it would be read in a file: ``1e3`` is a number, a date is a text."""
+    return _plain(cast("DictConfig", OmegaConf.create(f"value:\n{indent(text, '  ')}")))["value"]
 
 
 def _override_assignments(overrides: Sequence[str]) -> Iterator[_Assignment]:
     for override in _parse(overrides):
         text = masked_text(str(override.input_line))
         if override.is_sweep_override():
+            hint = "" if override.key_or_group in GROUPS else f"; a list is written {override.key_or_group}=[a,b]"
             raise ConfigurationError(
-                f"the override {text!r} gives several values: bench and record sweep over them with -m; "
-                f"a list is written {override.key_or_group}=[a,b]"
+                f"the override {text!r} gives several values: bench and record sweep over them with -m{hint}"
             )
         if override.package is not None:
             raise ConfigurationError(f"the override {text!r} names a package; a group's place is fixed")
@@ -219,13 +246,21 @@ def _parse(overrides: Sequence[str], repository: CachingConfigRepository | None 
     for text in overrides:
         try:
             yield from parser.parse_overrides([text])
-        except HydraException as error:
-            reason = "it is not in Hydra's grammar"
-            if "=" not in text and not text.startswith("~"):
-                reason = "an override is key=value, or ~key to take something away"
-            elif "input" in (found := str(error).partition("\n")[2]):
-                reason = found.partition("\n")[0].partition(" expecting ")[0]
-            raise ConfigurationError(f"the override {masked_text(text)!r} cannot be read: {reason}") from None
+        except (HydraException, ValueError, RecursionError) as error:
+            key, equals, value = text.partition("=")
+            what = f"cannot be read: {_reason(text, error)}"
+            raise configuration_error(
+                problem(masked_text(key), what, "an override", value=value if equals else None)
+            ) from None
+
+
+def _reason(text: str, error: Exception) -> str:
+    if not isinstance(error, HydraException):
+        return str(error).partition(";")[0]  # what follows is advice to programmers
+    if "=" not in text and not text.startswith("~"):
+        return "an override is key=value, or ~key to take something away"
+    found = str(error).partition("\n")[2]
+    return found.partition("\n")[0].partition(" expecting ")[0] if "input" in found else "it is not in Hydra's grammar"
 
 
 def _compose(repository: CachingConfigRepository, assignments: Sequence[_Assignment]) -> Composition:
@@ -247,10 +282,11 @@ def _compose(repository: CachingConfigRepository, assignments: Sequence[_Assignm
     config, origins = _merged(repository, defaults)
     for assignment in assignments:
         if not assignment.chooses and _counts(assignment, config, chosen, repository):
+            _check_deletion(assignment, config)
             ConfigLoaderImpl._apply_overrides_to_config([assignment.override], config)
             changed = [key for key in origins if assignment.key.startswith(f"{key}.")]
             changed += [key for key, _ in _leaves(assignment.value, assignment.key)]
-            origins |= dict.fromkeys(changed, assignment.origin)
+            _note(origins, changed, assignment.origin)
     try:
         values = _plain(config, resolve=True)
         return Composition(Settings.model_validate(values), values, choices, chosen_by, origins)
@@ -270,8 +306,15 @@ def _merged(repository: CachingConfigRepository, defaults: DefaultsList) -> tupl
         if not isinstance(loaded.config, DictConfig):
             raise ConfigurationError(f"{file} must hold a mapping of keys to values")
         config.merge_with(ConfigLoaderImpl._embed_result_config(loaded, default.package).config)
-        origins |= dict.fromkeys((key for key, _ in _leaves(_plain(loaded.config), default.package or "")), file)
+        _note(origins, [key for key, _ in _leaves(_plain(loaded.config), default.package or "")], file)
     return config, origins
+
+
+def _note(origins: dict[str, str], keys: Iterable[str], origin: str) -> None:
+    """Note where keys have their values from, behind all that was noted before."""
+    for key in keys:
+        origins.pop(key, None)
+        origins[key] = origin
 
 
 def _loaded(repository: CachingConfigRepository, path: str | None) -> ConfigResult:
@@ -288,11 +331,29 @@ def _file(repository: CachingConfigRepository, path: str | None) -> str:
 
 def _check_option(choice: _Assignment, repository: CachingConfigRepository) -> None:
     found = repository.get_group_options(choice.key, ObjectType.CONFIG)
-    if choice.value not in found and not choice.override.is_delete():
+    if choice.override.is_delete():
+        if Settings.model_fields[choice.key].is_required():
+            what = f"the group {choice.key} cannot be taken away, it needs an option"
+            raise configuration_error(problem(choice.key, what, choice.origin, allowed=found))
+    elif choice.value not in found:
         what = f"the group {choice.key} has no such option"
         raise configuration_error(
             problem(choice.key, what, choice.origin, value=choice.value, allowed=found, word=choice.value)
         )
+
+
+def _check_deletion(assignment: _Assignment, config: DictConfig) -> None:
+    if not assignment.override.is_delete() or OmegaConf.select(config, assignment.key) is not None:
+        return
+    parent, _, name = assignment.key.rpartition(".")
+    holder = OmegaConf.select(config, parent) if parent else config
+    there = _plain(holder) if isinstance(holder, DictConfig) else {}
+    if name in there:
+        found = problem(assignment.key, "is null: there is nothing to take away", assignment.origin)
+    else:
+        what = "is not there to be taken away"
+        found = problem(assignment.key, what, assignment.origin, allowed=there, word=name)
+    raise configuration_error(found)
 
 
 def _counts(

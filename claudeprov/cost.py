@@ -27,6 +27,16 @@ _NOTHING = Decimal(0)
 _UNKNOWN = Rates()
 _BILLED_REFUSALS = ("bio", "frontier_llm", "reasoning_extraction")
 _REFUSALS_BILLED_SINCE = date(2026, 9, 24)
+_COUNTED = (
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_creation",
+    "cache_read_input_tokens",
+    "server_tool_use",
+)
+_SAID = {"text": ("text",), "thinking": ("thinking", "signature")}
+"""Where blocks that can be empty hold what the model put out; a signature is that of thinking which is not shown."""
 _EXECUTOR = ("message", "fallback_message")
 """Iterations that the top-level counts of a usage object hold too; others (compaction, advisor_message) they do not."""
 
@@ -75,7 +85,7 @@ def cost_of(
 
     Args:
         usage: The API's usage object: a mapping, or an object with its fields as attributes. Fields that
-            are missing or null count 0; where there are none at all, the cost is unknown.
+            are missing or null count 0; where there are none at all, or of a wrong shape, the cost is unknown.
         model: Id or alias of the model that answered.
         at: When the request was made, aware; now if left out.
         batch: Whether it was an item of a batch; usage may say so too.
@@ -90,19 +100,21 @@ def cost_of(
     usage = getattr(usage, "raw", usage)
     if not usage:
         return Cost(None, (), "there is no usage to price")
-    main = _id(model)
-    terms = _Terms(
-        day=(at or datetime.now(UTC)).astimezone(UTC).date(),
-        batch=batch or _get(usage, "service_tier") == "batch",
-        fast=_get(usage, "speed") == "fast",
-        us=_get(usage, "inference_geo") == "us",
-    )
-    free = _unbilled_refusals(message, main, terms.day)
-    own = prices or list_prices(main)
     items: list[LineItem] = []
     try:
+        main = _id(model)
+        terms = _Terms(
+            day=(at or datetime.now(UTC)).astimezone(UTC).date(),
+            batch=batch or _get(usage, "service_tier") == "batch",
+            fast=_get(usage, "speed") == "fast",
+            us=_get(usage, "inference_geo") == "us",
+        )
+        free = _unbilled_refusals(message, main, terms.day)
+        own = prices or list_prices(main)
+        entries = _entries(usage)
+        notes = tuple(_notes(usage))
         with localcontext(_EXACT):
-            for entry in _entries(usage):
+            for entry in entries:
                 kind = _get(entry, "type")
                 served = _id(_get(entry, "model") or main)
                 items += _token_items(
@@ -115,16 +127,18 @@ def cost_of(
                 )
             items += _search_items(usage, main, own.on(terms.day))
             total = sum((item.amount for item in items if item.amount is not None), _NOTHING)
-    except _NotACountError as error:
+    except _MalformedError as error:
         return Cost(None, (), str(error))
     reason = next((f"{item.model}, {item.name}: {item.rule}" for item in items if item.amount is None), None)
     if not items and own.input is None:
         reason = own.reason or "no price is known"
-    return Cost(total if reason is None else None, tuple(items), reason, tuple(_notes(usage)))
+    elif all(_get(entry, name) is None for entry in (usage, *entries) for name in _COUNTED):
+        reason = "usage holds no count"
+    return Cost(total if reason is None else None, tuple(items), reason, notes)
 
 
-class _NotACountError(ValueError):
-    pass
+class _MalformedError(ValueError):
+    """Something is not of the API's shape."""
 
 
 class _Terms(NamedTuple):
@@ -135,7 +149,16 @@ class _Terms(NamedTuple):
 
 
 def _get(source: Any, name: str) -> Any:
+    if isinstance(source, str | int | float | list | tuple):
+        raise _MalformedError(f"{source!r} stands where an object with a field {name} belongs")
     return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+
+
+def _list(source: Any, name: str) -> list[Any]:
+    value = _get(source, name)
+    if not isinstance(value, list | tuple | None):
+        raise _MalformedError(f"{name} = {value!r}, which is no list")
+    return list(value or ())
 
 
 def _count(source: Any, name: str) -> int:
@@ -143,18 +166,20 @@ def _count(source: Any, name: str) -> int:
     if value is None:
         return 0
     if type(value) is not int or value < 0:
-        raise _NotACountError(f"usage has {name} = {value!r}, which is no count")
+        raise _MalformedError(f"usage has {name} = {value!r}, which is no count")
     return value
 
 
-def _id(model: str) -> str:
+def _id(model: Any) -> str:
+    if not isinstance(model, str):
+        raise _MalformedError(f"model = {model!r}, which is no name of a model")
     known = catalog().get(model)
     return known.id if known else model
 
 
 def _entries(usage: Any) -> list[Any]:
     """List what is billed: each iteration, and the usage object itself unless iterations repeat its counts."""
-    iterations = list(_get(usage, "iterations") or ())
+    iterations = _list(usage, "iterations")
     repeated = any(_get(entry, "type") in _EXECUTOR for entry in iterations)
     return iterations if repeated else [usage, *iterations]
 
@@ -234,14 +259,14 @@ def _unbilled_refusals(message: Any, model: str, day: date) -> dict[str, str]:
             free[by] = f"refused before any output ({category or 'no category'}), not billed"
 
     output = False
-    for block in _get(message, "content") or ():
+    for block in _list(message, "content"):
         kind = _get(block, "type")
         if kind == "fallback":
             if not output:
                 declined = _get(block, "from") or _get(block, "from_")
-                refused(_id(_get(declined, "model")), _get(_get(block, "trigger"), "category"))
+                refused(_id(_get(declined, "model") or ""), _get(_get(block, "trigger"), "category"))
             output = False
-        elif kind != "text" or _get(block, "text"):
+        elif str(kind) not in _SAID or any(_get(block, name) for name in _SAID[str(kind)]):
             output = True
     if _get(message, "stop_reason") == "refusal" and not output:
         refused(model, _get(_get(message, "stop_details"), "category"))

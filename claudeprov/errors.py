@@ -35,6 +35,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from claudeprov.mask import masked_text
+
 if TYPE_CHECKING:
     from claudeprov.response import MessageResponse
 
@@ -46,7 +48,7 @@ class ProviderError(Exception):
     """Anything that went wrong with a call.
 
     Args:
-        message: One sentence for a person.
+        message: One sentence for a person; what looks like a credential in it is masked.
         code: A stable word for programs; the class's own if left out.
         context: What was involved (model, endpoint, limits ...), never a secret.
         retryable: Whether the same request may succeed later; the class's own if left out.
@@ -70,8 +72,8 @@ class ProviderError(Exception):
         request_id: str | None = None,
         partial: MessageResponse | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = masked_text(message)
+        super().__init__(self.message)
         if code is not None:
             self.code = code
         if retryable is not None:
@@ -241,3 +243,22 @@ class CassetteMissError(CassetteError):
     """The request was not recorded."""
 
     code = "not_recorded"
+
+
+CODES: tuple[str, ...] = (
+    *(found.code for found in list(vars().values()) if isinstance(found, type) and issubclass(found, ProviderError)),
+    # of a ServerError
+    *("service_unavailable", "gateway_timeout"),
+    *("cmek_key_unreachable", "cmek_context_unavailable", "compaction_unavailable"),
+    # of a CallTimeoutError
+    *("deadline_exceeded", "first_event_timeout", "connect_timeout", "read_timeout", "write_timeout", "pool_timeout"),
+    "request_timeout",
+    # of a StreamInterruptedError
+    *("truncated", "out_of_grammar", "invalid_json", "event_too_large", "cancelled", "abandoned"),
+    # of a SpendLimitError
+    *("enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached"),
+    "customer_spend_limit_reached",
+    # of a CassetteError
+    *("malformed", "secret_found", "recording_cancelled"),
+)
+"""Every code that an error may have: of each class, then of single errors. The API may send further ones."""

@@ -1,9 +1,12 @@
-"""Where the files that ship with claudeprov are: in the package of a wheel, beside it in a checkout."""
+"""File names, and where the files that ship with claudeprov are: in a wheel's package, beside it in a checkout."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
+_LONGEST_NAME = 100
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -23,6 +26,19 @@ def cassettes_dir() -> Path:
         FileNotFoundError: The installation is incomplete.
     """
     return _shipped("cassettes")
+
+
+def file_name(text: str) -> str:
+    """Make a plain name of a file or folder of *text*, such as a model's id.
+
+    It has letters, digits, ``_``, ``.``, ``@`` and ``-``, and at most 100 bytes; one that is cut ends in a digest, so
+    that it stays apart from others that begin alike. A name that this has made is left as it is.
+    """
+    name = re.sub(r"[^\w.@-]+", "-", text).strip(".-") or "none"
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: _LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
 
 
 def _shipped(name: str) -> Path:

@@ -12,14 +12,15 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from claudeprov.errors import ConfigurationError
+from claudeprov.mask import MASK
+from claudeprov.mask import masked_text as without_secrets
 from claudeprov.settings import keys
 
-MASK = "**********"
-
+_LONGEST = 300
+"""Characters of a value that a message shows."""
 _SENSITIVE = re.compile(
     r"(?:^|[_.-])(?:(?:api)?_?key|token|secret|password|credentials?|authorization)$", re.IGNORECASE
 )
-_SECRET = re.compile(r"\bsk-ant-[\w-]+|(?<=://)[^/@\s]+(?=@)")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Problem:
     nearest: str | None = None
 
     def __str__(self) -> str:
-        given = "" if self.value is None else f" = {self.value!r}"
+        given = "" if self.value is None else f" = {_shortened(repr(self.value))}"
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""
         allowed = f" (allowed: {', '.join(self.allowed)})" if self.allowed else ""
         origin = f", from {self.origin}" if self.origin else ""
@@ -68,11 +69,11 @@ def problems_of(error: ValidationError, values: Mapping[str, Any], origins: Mapp
 
 
 def origin_of(key: str, origins: Mapping[str, str]) -> str:
-    """Return where the value of a dotted key came from: that of the key, of what is in it, or of what holds it."""
-    inside = next((origin for name, origin in origins.items() if name.startswith(f"{key}.")), None)
-    while key not in origins and inside is None and "." in key:
+    """Return where a dotted key's value came from: that of the key, of the last value in it, or of what holds it."""
+    inside = [origin for name, origin in origins.items() if name.startswith(f"{key}.")]
+    while key not in origins and not inside and "." in key:
         key = key.rpartition(".")[0]
-    return origins.get(key) or inside or "its default"
+    return origins.get(key) or (inside[-1] if inside else "its default")
 
 
 def siblings(parent: str) -> tuple[str, ...]:
@@ -89,13 +90,17 @@ def masked(key: str, value: Any) -> Any:
         return {name: masked(str(name), item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [masked(key, item) for item in value]
-    return _SECRET.sub(MASK, value) if isinstance(value, str) else value
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def masked_text(text: str) -> str:
     """Return *text*, an override or a message about one, on one line and without a secret."""
     key, equals, _ = text.partition("=")
-    return f"{key}={MASK}" if equals and _SENSITIVE.search(key) else _SECRET.sub(MASK, " ".join(text.split()))
+    return f"{key}={MASK}" if equals and _SENSITIVE.search(key) else without_secrets(" ".join(text.split()))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _problem_of(details: ErrorDetails, values: Mapping[str, Any], origins: Mapping[str, str]) -> Problem:
@@ -113,7 +118,7 @@ def _problem_of(details: ErrorDetails, values: Mapping[str, Any], origins: Mappi
     origin = origin_of(key, origins)
     match details["type"]:
         case "missing":
-            return problem(key, "is missing", "")
+            return problem(key, "is missing", origin)
         case "extra_forbidden":
             what = f"{parent} has no such key" if parent else "there is no such group or key"
             return problem(key, what, origin, value=node, allowed=siblings(parent), word=name)

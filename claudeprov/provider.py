@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from weakref import WeakSet
 
 from claudeprov.catalog import Capabilities, Model, catalog
 from claudeprov.chain import Call, Next, chain
 from claudeprov.clock import SYSTEM_CLOCK, Clock
-from claudeprov.errors import AuthenticationError, CassetteError, CassetteMissError, ConfigurationError, ProviderError
+from claudeprov.errors import AuthenticationError, CassetteError, ConfigurationError, ProviderError
 from claudeprov.paths import cassettes_dir
 from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
     from claudeprov.anthropic import Endpoint
     from claudeprov.cost import Cost
+
+_log = logging.getLogger(__name__)
 
 Mode = Literal["live", "replay", "record"]
 """Whether calls reach the endpoint, a cassette, or both."""
@@ -118,6 +123,7 @@ class AnthropicClaudeProvider:
         self._defaults = _defaults(settings)
         self._mode: Mode | None = None
         self._without_credentials = False
+        self._streams: WeakSet[MessageStream] = WeakSet()
 
     async def initialize(self) -> None:
         """Build the chain and the endpoint's client; opens no connection yet.
@@ -136,10 +142,10 @@ class AnthropicClaudeProvider:
         mode = self.mode
         layers = build(settings, clock=self._clock)
         if mode != "live":
-            try:
+            with self._explained():
                 self._cassette = transport = self._open_cassette(mode)
-            except CassetteError as error:
-                self._explain(error)
+            if self.cassette_note:
+                _log.info("%s", self.cassette_note)
         self._endpoint = Endpoint(
             settings.endpoint,
             settings.deadline,
@@ -151,13 +157,15 @@ class AnthropicClaudeProvider:
         self._open_stream = chain(layers, self._attempt)
 
     async def dispose(self) -> None:
-        """Close every connection; a recording is written to its cassette.
+        """Cancel streams that are still open and close every connection; a recording is written to its cassette.
 
         Raises:
             CassetteError: The recording cannot be written; nothing of it was.
         """
         endpoint, self._endpoint = self._endpoint, None
         self._open_stream = self._not_initialized
+        for stream in [stream for stream in self._streams if stream.active]:
+            await stream.cancel()
         if endpoint is not None:
             await endpoint.close()
 
@@ -203,7 +211,9 @@ class AnthropicClaudeProvider:
         served = self._served(request.model)
         if served != request.model:
             request = request.model_copy(update={"model": served})
-        return MessageStream(Call(request, self._clock, dict(tags or {})), self._open)
+        stream = MessageStream(Call(request, self._clock, dict(tags or {})), self._open)
+        self._streams.add(stream)
+        return stream
 
     async def count_tokens(self, request: MessageRequest | Mapping[str, Any]) -> TokenCount:
         """Ask the endpoint for the input tokens of *request*; free, with a rate limit of its own.
@@ -214,7 +224,8 @@ class AnthropicClaudeProvider:
         request = MessageRequest.of(request).with_defaults(self._defaults)
         body = request.model_copy(update={"model": self._served(request.model)}).body()
         counted = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
-        return TokenCount(await self._ready().count_tokens(counted, request.betas), "endpoint")
+        with self._explained():
+            return TokenCount(await self._ready().count_tokens(counted, request.betas), "endpoint")
 
     async def list_models(self, *, live: bool = False) -> Sequence[Model]:
         """The catalogue's models; *live* keeps those that the endpoint names too, in its order.
@@ -225,7 +236,8 @@ class AnthropicClaudeProvider:
         known = catalog()
         if not live:
             return tuple(known)
-        names = [str(model.get("id")) for model in await self._ready().models()]
+        with self._explained():
+            names = [str(model.get("id")) for model in await self._ready().models()]
         return tuple(model for name in names if (model := known.get(name)) is not None)
 
     def get_model(self, name: str | None = None) -> Model:
@@ -246,7 +258,7 @@ class AnthropicClaudeProvider:
         error: ProviderError | None = None
         try:
             if self.settings.endpoint.kind in ("anthropic", "compatible"):
-                await self._ready().models()
+                await self.list_models(live=True)
             else:
                 await self.count_tokens({"messages": [{"role": "user", "content": "Hi"}]})
         except ProviderError as failure:
@@ -261,19 +273,24 @@ class AnthropicClaudeProvider:
         return await self._open_stream(call)
 
     async def _attempt(self, call: Call) -> Stream:
-        try:
+        with self._explained():
             return await self._ready()(call)
-        except CassetteMissError as miss:
-            self._explain(miss)
 
-    def _explain(self, error: CassetteError) -> NoReturn:
-        """Raise what a cassette's error means: where a replay only stands in for credentials, that there are none."""
-        if not self._without_credentials:
-            raise error
-        raise AuthenticationError(
-            f"no credentials for endpoint={self.settings.endpoint.kind}: set ANTHROPIC_API_KEY or what else it takes. "
-            f"Cassettes were looked at in their place, and {error.message}"
-        ) from error
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of a cassette's error what it means where a replay only stands in: that there are no credentials."""
+        try:
+            yield
+        except CassetteError as error:
+            if not self._without_credentials:
+                raise
+            from claudeprov.anthropic import login_hint
+
+            kind = self.settings.endpoint.kind
+            raise AuthenticationError(
+                f"no credentials for endpoint={kind}: {login_hint(kind)}. Cassettes were looked at in their place, and "
+                f"{error.message}"
+            ) from error
 
     async def _not_initialized(self, call: Call) -> Stream:
         self._ready()

@@ -148,7 +148,8 @@ class MessageResponse:
     def to_message(self) -> dict[str, Any]:
         """The JSON object that a plain exchange would have given.
 
-        Equal to what the official SDK accumulates from the same stream: its ``to_dict()``.
+        Equal to what the official SDK accumulates from the same stream, its ``to_dict()``, for all that the SDK knows;
+        fields that it does not know, and would drop, are kept.
         """
         return dict(self.message)
 

@@ -10,11 +10,14 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticKnownError
 
 from claudeprov.catalog import EffortLevel, Model
 from claudeprov.cost import Prices
+from claudeprov.errors import CODES
+from claudeprov.paths import file_name
 
 PREFIX = "CLAUDEPROV_"
 """What the names of the settings' environment variables begin with."""
@@ -26,6 +29,16 @@ Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Duration = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Name = Annotated[str, Field(min_length=1)]
+
+
+def _listed(code: str) -> str:
+    if code not in CODES:
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, CODES))})
+    return code
+
+
+Code = Annotated[str, AfterValidator(_listed)]
+"""A code of an error; it is told like a value of a ``Literal``, with all that there are."""
 
 Layer = Literal["telemetry", "ledger", "deadline", "fallback", "budget", "resume", "breaker", "retry", "ratelimit"]
 """Groups that ``chain`` can name, in their default order, outermost first."""
@@ -118,6 +131,8 @@ class ThinkingSettings(_Group):
 class RetrySettings(_Group):
     """When a failed attempt is made again; a wait is drawn between 0 and ``base * 2**(attempt - 1)`` or ``cap``."""
 
+    model_config = ConfigDict(validate_default=True)
+
     max_attempts: Count = 4
     """Most attempts of a call, the first one included."""
     base: Seconds = 0.5
@@ -133,6 +148,15 @@ class RetrySettings(_Group):
     budget: Seconds = 120.0
     """No attempt starts later than this many seconds after the first."""
 
+    @field_validator("cap", "overloaded_cap")
+    @classmethod
+    def _cap_is_not_below_base(cls, cap: float, info: ValidationInfo) -> float:
+        name = str(info.field_name).replace("cap", "base")
+        base = info.data.get(name, 0)
+        if cap < base:
+            raise ValueError(f"must be at least retry.{name}, which is {base:g}")
+        return cap
+
 
 class BreakerSettings(_Group):
     """When calls to a failing service are refused at once."""
@@ -145,7 +169,7 @@ class BreakerSettings(_Group):
     """Seconds for which it stays open before a trial."""
     trials: Count = 1
     """Calls let through at a time on trial."""
-    counts: tuple[Name, ...] = (
+    counts: tuple[Code, ...] = (
         "server_error",
         "overloaded",
         "connection_failed",
@@ -159,13 +183,13 @@ class BreakerSettings(_Group):
 class DeadlineSettings(_Group):
     """Time limits; ``null`` is no limit."""
 
-    total: Seconds | None = 600.0
+    total: Duration | None = 600.0
     """Seconds for the whole call: its attempts, the waits between them and the reading."""
-    connect: Seconds | None = 5.0
+    connect: Duration | None = 5.0
     """Seconds to make a connection."""
-    first_event: Seconds | None = 300.0
+    first_event: Duration | None = 300.0
     """Seconds from the sending of a request to the first event of its stream that is no ping."""
-    between_events: Seconds | None = 120.0
+    between_events: Duration | None = 120.0
     """Seconds without a byte of a stream, before its first event too; the API sends pings while it is silent."""
 
 
@@ -212,6 +236,13 @@ class SuiteSettings(_Group):
     """File of a suite of your own; ``null``: the packaged suite called ``name``."""
     tasks: tuple[Name, ...] | None = None
     """Ids of the tasks to run; ``null``: all of them."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _at_least_one(cls, tasks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if tasks == ():
+            raise ValueError("must name at least one task, or be null for all of them")
+        return tasks
 
 
 class LauncherSettings(_Group):
@@ -261,14 +292,14 @@ class Settings(_Group):
     """Packages or modules beside claudeprov that a ``_target_`` may name."""
     chain: tuple[Layer | dict[str, Any], ...] = get_args(Layer)
     """Layers, outermost first: names of groups, or mappings with a ``_target_`` and its keyword arguments."""
-    max_tokens: Count = 4096
+    max_tokens: Annotated[Count, Field(validate_default=True)] = 4096
     """Most tokens of output of a request that does not say itself."""
     concurrency: Count = 4
     """Calls at a time in a run."""
     runs_dir: Name = "runs"
     """Folder in which a run makes one of its own."""
     run_name: Name | None = None
-    """Name of a run's folder; ``null``: made from the time and the suite."""
+    """Name of a run's folder in ``runs_dir``; ``null``: made from the time, the suite and the model."""
 
     @model_validator(mode="before")
     @classmethod
@@ -290,6 +321,21 @@ class Settings(_Group):
             if not any(str(target).startswith(f"{package}.") for package in trusted):
                 raise ValueError(f"the _target_ {target!r} is outside claudeprov; allow_targets must name its package")
         return chain
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _more_than_thinking_takes(cls, max_tokens: int, info: ValidationInfo) -> int:
+        thinking = info.data.get("thinking")
+        if thinking and thinking.budget_tokens and thinking.budget_tokens >= max_tokens:
+            raise ValueError(f"must be more than thinking.budget_tokens, which is {thinking.budget_tokens}")
+        return max_tokens
+
+    @field_validator("run_name")
+    @classmethod
+    def _one_folder(cls, name: str | None) -> str | None:
+        if name is not None and name != file_name(name):
+            raise ValueError(f"must be the plain name of a folder, such as {file_name(name)!r}")
+        return name
 
 
 def _targets(value: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import jiter
 
 from claudeprov.chunk import MessageChunk, Piece, TextDelta, ThinkingDelta
-from claudeprov.errors import StreamInterruptedError
+from claudeprov.errors import InvalidResponseError, StreamInterruptedError
 
 
 class _Block:
@@ -22,6 +22,8 @@ class _Block:
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.fields = dict(fields)
+        if fields["type"] == "text" and not isinstance(fields.get("text", ""), str):
+            raise TypeError("text that is none")
         self.text: BytesIO | None = None
         self.thinking: BytesIO | None = None
         self.json: BytesIO | None = None
@@ -71,7 +73,7 @@ class Snapshot:
         block  := content_block_start content_block_delta* content_block_stop
     """
 
-    __slots__ = ("_blocks", "_message", "_usage", "complete")
+    __slots__ = ("_blocks", "_message", "_usage", "complete", "completed_at")
 
     def __init__(self) -> None:
         self._message: dict[str, Any] | None = None
@@ -79,6 +81,8 @@ class Snapshot:
         self._blocks: list[_Block] = []
         self.complete = False
         """Whether the message has been told to its end."""
+        self.completed_at: float | None = None
+        """When it was, in the monotonic seconds of who reads; the body may take longer to end."""
 
     def add(self, chunk: MessageChunk) -> None:
         """Take in the next event.
@@ -138,17 +142,26 @@ class Snapshot:
         return {index: _text(block.json) for index, block in enumerate(self._blocks) if block.json is not None}
 
     def take(self, message: dict[str, Any]) -> None:
-        """Take in the whole message of a plain exchange."""
+        """Take in the whole message of a plain exchange.
+
+        Raises:
+            InvalidResponseError: It is no whole message.
+        """
+        try:
+            if not isinstance(message["stop_reason"], str):
+                raise TypeError("no reason to stop")
+            self._blocks = [_Block(block) for block in message["content"]]
+            self._usage = _checked(message.get("usage"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidResponseError("the answer is JSON, but no whole message of the Messages API") from error
         self._message = message
-        self._blocks = [_Block(block) for block in message.get("content") or ()]
-        self._usage = message.get("usage") or {}
         self.complete = True
 
     def _message_start(self, chunk: MessageChunk) -> None:
         if self._message is not None:
             raise IndexError
         message = dict(chunk.data["message"])
-        self._usage = dict(message.get("usage") or {})
+        self._usage = _checked(message.get("usage"))
         self._message = message
 
     def _block_start(self, chunk: MessageChunk) -> None:
@@ -175,13 +188,15 @@ class Snapshot:
         for name, value in known.items():
             if name not in _DELTA_FIELDS and value is not None:
                 self._message[name] = value
-        usage = chunk.data.get("usage") or {}
+        usage = _checked(chunk.data.get("usage"))
         # Counts are cumulative totals: they replace. One that is left out or null leaves the earlier one standing.
         self._usage.update({name: value for name, value in usage.items() if value is not None})
 
     def _message_stop(self, chunk: MessageChunk) -> None:
         if self._message is None or not all(block.closed for block in self._blocks):
             raise IndexError
+        if self._message.get("stop_reason") is None:
+            raise KeyError("stop_reason")
         self.complete = True
 
 
@@ -193,6 +208,15 @@ _RULES = {
     "message_delta": Snapshot._message_delta,
     "message_stop": Snapshot._message_stop,
 }
+
+
+def _checked(usage: Any) -> dict[str, Any]:
+    """A usage object whose counts are counts, so that whoever adds them up need not ask."""
+    counted: dict[str, Any] = dict(usage or {})
+    for name, value in counted.items():
+        if name.endswith("_tokens") and value is not None and (type(value) is not int or value < 0):
+            raise TypeError(f"{name} is no count")
+    return counted
 
 
 def _writer(start: str | None) -> BytesIO:

@@ -129,6 +129,10 @@ class Stream:
         self.drop_pending()
         await self._source.aclose()
 
+    def abandon(self) -> None:
+        """Tell that nobody will read on; its source closes itself when it is collected."""
+        self._end(Outcome("abandoned"))
+
     def drop_pending(self) -> None:
         """Hand no more chunks to the reader, a loop over ``pending`` that has begun included."""
         deque(self.pending, maxlen=0)
@@ -159,7 +163,9 @@ def response_of(call: Call, stream: Stream | None) -> MessageResponse:
     """What has arrived of *call*'s answer; *stream* is ``None`` where no attempt has opened one."""
     ended = first = None
     if stream is not None:
-        ended, first = stream._ended, stream.first_chunk
+        first, completed = stream.first_chunk, stream._snapshot.completed_at
+        # A message that is complete has ended, though its body may take longer to.
+        ended = stream._ended if completed is None else max(completed, first or completed)
     timing = Timing(
         started_at=call.started_at,
         queue=call.queue,
@@ -206,6 +212,11 @@ class MessageStream:
         """What has arrived so far, at any time."""
         return response_of(self._call, self._stream)
 
+    @property
+    def active(self) -> bool:
+        """Whether it is being opened, or open."""
+        return self._reader is not None or (self._stream is not None and self._stream.outcome is None)
+
     async def text(self) -> AsyncIterator[str]:
         """Iterate over the text only."""
         async with aclosing(aiter(self)) as chunks:
@@ -221,12 +232,12 @@ class MessageStream:
         """
         if self._closing is None:
             self._cancelled = True
-            if self._reader is not None:
+            if self._reader is not None and self._reader is not asyncio.current_task():
                 self._reader.cancel()
             if self._stream is not None:
                 self._stream.drop_pending()
             self._closing = asyncio.ensure_future(self._close("cancelled"))
-        return self._closing
+        return asyncio.shield(self._closing)
 
     async def __aiter__(self) -> AsyncGenerator[MessageChunk, None]:
         try:
@@ -239,12 +250,7 @@ class MessageStream:
         except GeneratorExit:
             if not self._entered and self._stream is not None and self._stream.outcome is None:
                 try:
-                    warnings.warn(
-                        f"{self!r} was abandoned before its end; use 'async with' or cancel()",
-                        ResourceWarning,
-                        stacklevel=2,
-                        source=self,
-                    )
+                    self._warn()
                 finally:  # where warnings are errors
                     await self._close("abandoned")
             raise
@@ -260,7 +266,14 @@ class MessageStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._close("cancelled")
+        if self.active:
+            await self.cancel()
+
+    def __del__(self) -> None:
+        stream = self._stream
+        if stream is not None and stream.outcome is None:  # opened, and then neither read nor left
+            stream.abandon()
+            self._warn()
 
     def __repr__(self) -> str:
         state = "not opened" if self._stream is None else self._stream.outcome or "open"
@@ -269,7 +282,7 @@ class MessageStream:
     async def _whole(self) -> MessageResponse:
         stream = await self._opened()
         while stream is not None and await self._reading(stream.read):
-            pass
+            stream.drop_pending()
         kind = "cancelled" if stream is None or stream.outcome is None else stream.outcome.kind
         if kind == "read":
             return self.response
@@ -307,9 +320,18 @@ class MessageStream:
             except asyncio.CancelledError:
                 if self._cancelled and task.uncancel() <= cancellations:
                     return None
+                self._cancelled = True  # the call has ended: it is not made again
                 raise
             finally:
                 self._reader = None
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"{self!r} was abandoned before its end; use 'async with' or cancel()",
+            ResourceWarning,
+            stacklevel=3,
+            source=self,
+        )
 
     async def _close(self, kind: Literal["cancelled", "abandoned"]) -> None:
         self._cancelled = True
@@ -321,5 +343,5 @@ class MessageStream:
 def _tell(tell: Callable[[Outcome], None], outcome: Outcome) -> None:
     try:
         tell(outcome)
-    except Exception:
+    except (Exception, asyncio.CancelledError):
         _log.exception("an end hook failed; the others still run")

@@ -671,3 +671,90 @@ async def test_a_long_stream_takes_no_more_memory_than_its_text():
     # A text that is being written takes four bytes a character, and some more to grow.
     assert kept < 600_000
     assert peak < 1_000_000
+
+
+class TestOddAnswers:
+    async def test_closing_the_provider_wakes_who_reads(self):
+        async with Server(streamed(*hello()[:3], end="hang")) as server:
+            provider = compatible(server)
+            await provider.initialize()
+            stream = provider.send_message(HI)
+            reader = asyncio.create_task(drain(stream))
+            await server.hanging.wait()
+            await provider.dispose()
+            await reader
+        assert not stream.active
+
+    async def test_a_deadline_holds_on_a_transport_that_never_times_out(self):
+        clock, silent = ManualClock(), asyncio.Event()
+
+        class Silent(httpx2.AsyncByteStream):
+            async def __aiter__(self):
+                yield b"".join(sse(*hello()[:3]))
+                silent.set()
+                await clock.sleep(10_000)
+
+        class Transport(httpx2.AsyncBaseTransport):
+            async def handle_async_request(self, request):
+                return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Silent())
+
+        for override, code in (
+            ("deadline.total=50", "deadline_exceeded"),
+            ("deadline.between_events=30", "read_timeout"),
+        ):
+            settings = claudeprov.open_provider([*BARE, override]).settings
+            async with AnthropicClaudeProvider(settings, clock=clock, transport=Transport()) as provider:
+                answer = asyncio.create_task(whole(provider.send_message(HI)))
+                await silent.wait()
+                silent.clear()
+                await clock.advance(60)
+                with pytest.raises(CallTimeoutError) as caught:
+                    await answer
+            assert caught.value.code == code
+            assert caught.value.partial.text == "Hel"
+
+    @pytest.mark.parametrize(
+        ("body", "text"),
+        [(b'"\\ud83d"', "\ud83d"), (b'"\xff"', "\ufffd"), (b'"a", "new": NaN', "a")],
+    )
+    async def test_a_plain_answer_is_read_as_leniently_as_a_stream(self, body, text):
+        raw = b'{"content": [{"type": "text", "text": ' + body + b'}], "stop_reason": "end_turn"}'
+        answer = Answer(raw, headers={"content-type": "application/json"})
+        async with Server(answer) as server, compatible(server) as provider:
+            assert (await provider.send_message(PLAIN)).text == text
+
+    async def test_a_body_that_goes_on_after_the_message_does_not_count_as_its_time(self):
+        clock = ManualClock()
+        async with Server(streamed(end="hang")) as server, compatible(server, clock=clock) as provider:
+            answer = asyncio.create_task(whole(provider.send_message(HI)))
+            await server.hanging.wait()
+            while not answer.done():
+                await clock.advance(0.1)
+        assert (await answer).timing.total < 0.1
+
+    async def test_a_key_that_a_gateway_echoes_is_masked(self, monkeypatch):
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "a plain word")
+        answer = refused(401, "authentication_error", "Bearer a plain word is wrong, as is sk-ant-api03-made-up")
+        async with Server(answer) as server, compatible(server) as provider:
+            with pytest.raises(AuthenticationError) as caught:
+                await provider.send_message(HI)
+        assert "plain word" not in str(caught.value)
+        assert "made-up" not in caught.value.message
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            Answer(b"\xff", 400, {"content-type": "text/html; charset=hex"}),
+            answered(MESSAGE | {"content": [{"type": "text", "text": 5}]}),
+            answered(MESSAGE | {"usage": {"input_tokens": "ten"}}),
+        ],
+    )
+    async def test_no_answer_is_too_odd_for_an_error_of_ours(self, answer):
+        async with Server(answer) as server, compatible(server) as provider:
+            with pytest.raises(ProviderError):
+                await provider.send_message(PLAIN)
+
+
+async def drain(stream):
+    async for _ in stream:
+        pass

@@ -72,7 +72,7 @@ def test_an_answer_is_told_by_its_status_and_type(status, kind, cls, code, retry
     [
         ("overloaded_error", OverloadedError, "overloaded"),
         ("api_error", ServerError, "server_error"),
-        ("timeout_error", ServerError, "server_error"),
+        ("timeout_error", ServerError, "gateway_timeout"),
         ("rate_limit_error", RateLimitError, "rate_limited"),
         ("invalid_request_error", InvalidRequestError, "invalid_request"),
         ("a_new_error", ServerError, "server_error"),

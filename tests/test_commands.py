@@ -267,13 +267,46 @@ def test_nothing_is_imported_that_is_not_needed(words: list[str], unwanted: set[
     assert _python("-c", script).stdout.splitlines()[-1] == "set()"
 
 
-def test_a_reader_that_has_left_is_no_bug() -> None:
+@pytest.mark.parametrize("words", ["config", "config --help"])
+def test_a_reader_that_has_left_is_no_bug(words: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "claudeprov", "config"]
+    command = [sys.executable, "-m", "claudeprov", *words.split()]
     ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=_environment())
     os.close(writer)
     assert (ran.returncode, ran.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk is always full here")
+@pytest.mark.parametrize("words", ["models", "models --json", "config", "config --help", "--help", "--version"])
+def test_a_full_disk_is_told_in_one_line(words: str) -> None:
+    ran = _shell(f"{words} > /dev/full")
+    assert ran.returncode == 1
+    assert "No space left on device" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("models --json >&-", 0),
+        ("config >&-", 0),
+        ("--help >&-", 0),
+        ("config retry=patent 2>&-", 2),
+        ("chat cassette=replay <&-", 2),
+    ],
+)
+def test_a_closed_stream_leads_nowhere(words: str, status: int) -> None:
+    ran = _shell(words)
+    assert ran.returncode == status
+    assert "Traceback" not in ran.stderr
+    assert "Warning" not in ran.stderr
+
+
+def test_what_the_locale_cannot_show_is_escaped() -> None:
+    ran = _shell("config", PYTHONIOENCODING="ascii", CLAUDEPROV_RUN_NAME="caf\xe9")
+    assert ran.returncode == 0
+    assert "run_name: caf\\xe9" in ran.stdout
 
 
 def test_python_m_runs_it() -> None:
@@ -284,6 +317,12 @@ def test_python_m_runs_it() -> None:
 
 def _python(*words: str) -> Any:
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=_environment())
+
+
+def _shell(words: str, **variables: str) -> Any:
+    """Run a line of the command in a shell, with every warning an error."""
+    line = f"{sys.executable} -X dev -W error -m claudeprov {words}"
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=_environment() | variables)
 
 
 def _environment() -> dict[str, str]:

@@ -252,7 +252,11 @@ def test_a_refusal_before_any_output_is_billed_for_some_categories_only(category
     "message",
     [
         {"stop_reason": "refusal", "stop_details": None, "content": [{"type": "text", "text": "Well"}]},
-        {"stop_reason": "refusal", "stop_details": None, "content": [{"type": "thinking", "thinking": ""}]},
+        {
+            "stop_reason": "refusal",
+            "stop_details": None,
+            "content": [{"type": "thinking", "thinking": "", "signature": "Eq"}],  # thought, and was not shown
+        },
         {"stop_reason": "end_turn", "stop_details": None, "content": []},
         None,
     ],
@@ -261,8 +265,16 @@ def test_a_refusal_amid_the_output_and_any_other_stop_is_billed(message):
     assert usd({"input_tokens": 1_000}, "sonnet", message=message) == Decimal("0.002")
 
 
-def test_an_empty_text_block_is_no_output():
-    refusal = {"stop_reason": "refusal", "stop_details": None, "content": [{"type": "text", "text": ""}]}
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "text", "text": ""},
+        {"type": "thinking", "thinking": ""},
+        {"type": "thinking", "thinking": "", "signature": ""},
+    ],
+)
+def test_an_empty_block_is_no_output(block):
+    refusal = {"stop_reason": "refusal", "stop_details": {"category": "cyber"}, "content": [block]}
     assert usd({"input_tokens": 1_000}, "sonnet", message=refusal) == 0
 
 
@@ -310,6 +322,18 @@ def test_a_model_that_declined_before_a_fallback_is_billed_like_any_refusal(decl
         ("sonnet", {"input_tokens": 5, "speed": "fast"}, "no price of fast mode"),
         ("opus", {"input_tokens": 5, "speed": "fast", "service_tier": "batch"}, "no price in a batch"),
         ("claude-2.1", {"input_tokens": 5, "service_tier": "batch"}, "no price in a batch"),
+        ("sonnet", {"foo": 1}, "usage holds no count"),
+        ("sonnet", {"input_tokens": None, "output_tokens": None}, "usage holds no count"),
+        ("sonnet", {"iterations": [{"type": "message"}]}, "usage holds no count"),
+        ("sonnet", 5, "5 stands where"),
+        ("sonnet", [{"input_tokens": 5}], "stands where"),
+        ("sonnet", {"input_tokens": 5, "iterations": 5}, "iterations = 5, which is no list"),
+        ("sonnet", {"input_tokens": 5, "iterations": [5]}, "5 stands where"),
+        ("sonnet", {"iterations": [{"type": "message", "model": ["a"], "input_tokens": 5}]}, "['a'], which is no"),
+        ("sonnet", {"input_tokens": 5, "cache_creation": 7}, "7 stands where"),
+        ("sonnet", {"input_tokens": 5, "server_tool_use": [1]}, "[1] stands where"),
+        ("sonnet", {"input_tokens": 5, "fallback_credit": "yes"}, "'yes' stands where"),
+        (["sonnet"], {"input_tokens": 5}, "['sonnet'], which is no"),
         ("sonnet", {"input_tokens": "12"}, "input_tokens = '12', which is no count"),
         ("sonnet", {"output_tokens": -1}, "output_tokens = -1, which is no count"),
     ],
@@ -415,3 +439,34 @@ def test_without_tiers_two_iterations_cost_what_they_cost_apart(one, other, mode
     iterations = [one | {"type": "message"}, other | {"type": "message"}]
     with localcontext(prec=60):
         assert usd({"iterations": iterations}, model) == usd(one, model) + usd(other, model)
+
+
+SHAPES = [
+    "input_tokens",
+    "cache_creation",
+    "iterations",
+    "server_tool_use",
+    "fallback_credit",
+    "status",
+    "type",
+    "model",
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(SHAPES), inner, max_size=3),
+    max_leaves=8,
+)
+MESSAGES = st.fixed_dictionaries(
+    {
+        "stop_reason": st.just("refusal"),
+        "stop_details": JSON,
+        "content": st.lists(st.dictionaries(st.just("type"), JSON)),
+    }
+)
+
+
+@SAME_EVERY_TIME
+@given(JSON, JSON, MESSAGES)
+def test_whatever_a_service_sends_has_a_cost_or_a_reason(usage, model, message):
+    cost = cost_of(usage, model, at=NOW, message=message)
+    assert (cost.total_usd is None) == (cost.reason is not None)

@@ -4,11 +4,12 @@ import copy
 import pickle
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 import claudeprov
-from claudeprov import errors
+from claudeprov import anthropic, classify, errors
 from claudeprov.errors import (
     AuthenticationError,
     CallTimeoutError,
@@ -82,3 +83,12 @@ def test_errors_of_a_builtin_kind_are_caught_as_such(cls, builtin):
 )
 def test_what_can_be_done_about_it(cls, retryable, severity):
     assert (cls.retryable, cls.severity) == (retryable, severity)
+
+
+def test_every_code_that_an_error_is_given_is_listed():
+    sources = "".join(file.read_text() for file in Path(errors.__file__).parent.rglob("*.py"))
+    given = set(re.findall(r"""\bcode="(\w+)\"""", sources))
+    given |= {code for code, _ in anthropic._TIMEOUTS.values()} | set(classify._CODE_BY_STATUS.values())
+    assert given | classify._SPEND_LIMITS | classify._TRANSIENT <= set(errors.CODES)
+    assert {cls.code for cls in CLASSES} <= set(errors.CODES)
+    assert len(errors.CODES) == len(set(errors.CODES))

@@ -24,6 +24,10 @@ class Tagging:
         call.tags["tag"] = self.tag
         return await call_next(call)
 
+class Moody:
+    def __init__(self):
+        raise RuntimeError("not today")
+
 def five():
     return 5
 """
@@ -78,7 +82,12 @@ async def test_a_users_own_layer_takes_its_place_with_its_options():
     [
         ("{_target_:ownlayers.Missing}", "no ownlayers.Missing"),
         ("{_target_:ownlayers.missing.Layer}", "no ownlayers.missing.Layer"),
-        ("{_target_:ownlayers.Tagging,colour:blue}", "does not take these options.*colour"),
+        (
+            "{_target_:ownlayers.Tagging,colour:blue}",
+            "Tagging cannot be made with the options {'colour': 'blue'}: TypeError.*colour",
+        ),
+        ("{_target_:ownlayers.Tagging,token:blue}", r"the options {'token': '\*+'}"),
+        ("{_target_:ownlayers.Moody}", "Moody cannot be made.*not today"),
         ("{_target_:ownlayers.five}", "makes no layer, but a int"),
         ("{_target_:claudeprov.middleware.pkgutil.resolve_name,name:os.getcwd}", "comes from pkgutil"),
     ],

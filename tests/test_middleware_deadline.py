@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 
 import pytest
@@ -70,6 +71,21 @@ async def test_a_timeout_of_an_attempt_keeps_its_code(clock):
     with pytest.raises(CallTimeoutError) as raised:
         await ScriptedProvider(error, layers=[deadline(clock)]).send_message(HI)
     assert raised.value is error
+
+
+@pytest.mark.parametrize("make_error", [TimeoutError, lambda: OSError(errno.ETIMEDOUT, "timed out")])
+async def test_a_timeout_that_is_not_the_deadlines_goes_on_as_it_is(clock, make_error):
+    error = make_error()
+    with pytest.raises(TimeoutError) as raised:
+        await ScriptedProvider(error, layers=[deadline(clock)], clock=clock).send_message(HI)
+    assert raised.value is error
+
+
+async def test_a_call_that_is_out_of_time_says_how_many_attempts_it_made(clock):
+    provider = ScriptedProvider([math.inf, "never"], layers=[deadline(clock)], clock=clock)
+    with pytest.raises(CallTimeoutError) as raised:
+        await clock.run(provider.send_message(HI))
+    assert raised.value.context == {"total": 10, "attempts": 1}
 
 
 async def test_no_total_is_no_limit(clock):

@@ -139,6 +139,13 @@ async def test_a_retry_after_beyond_the_ceiling_ends_it_and_says_when_to_come_ba
 
 async def test_a_backoff_may_be_longer_than_the_ceiling_of_retry_after(clock):
     await clock.run(retrying(clock, ServerError("500"), "Hello", base=8, max_wait=1).send_message(HI))
+    assert clock.monotonic() == 8
+
+
+async def test_a_stream_that_breaks_after_no_more_than_a_ping_is_retried(clock):
+    provider = retrying(clock, [{"type": "ping"}, OverloadedError("busy")], "Hello")
+    assert (await clock.run(provider.send_message(HI))).text == "Hello"
+    assert len(provider.requests) == 2
 
 
 async def test_no_attempt_starts_after_the_budget(clock):

@@ -10,6 +10,10 @@ def test_a_problem_says_key_value_origin_what_is_wrong_the_nearest_name_and_what
     assert str(found) == ("retry.bse = 3, from x.yaml: retry has no such key; did you mean base? (allowed: base, cap)")
 
 
+def test_a_long_value_is_told_in_part() -> None:
+    assert len(str(problem("a", "is wrong", "x.yaml", value="9" * 5000))) < 400
+
+
 def test_nothing_near_is_no_hint() -> None:
     found = problem("model", "there is no such option", "x.yaml", value="gpt", allowed=["sonnet"], word="gpt")
     assert found.nearest is None
@@ -26,6 +30,7 @@ def test_one_problem_is_a_line_and_several_are_a_list() -> None:
 
 def test_the_origin_is_that_of_the_key_or_of_what_is_in_it_or_of_what_holds_it() -> None:
     origins = {"retry.base": "a file", "chain": "an override"}
+    assert origin_of("retry", origins | {"retry.cap": "an override"}) == "an override"
     assert origin_of("retry.base", origins) == "a file"
     assert origin_of("retry", origins) == "a file"
     assert origin_of("chain.1", origins) == "an override"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from claudeprov.bench import run as running
+from claudeprov.bench.grade import GradingError
 from claudeprov.cassette.file import load
 from claudeprov.cassette.interaction import interactions
 from claudeprov.cassette.verify import verify
@@ -129,3 +131,12 @@ def test_recording_the_whole_suite_drops_what_is_no_part_of_it(service, capsys, 
     assert record(service, "suite.name=own", f"suite.path={large}") == 0
     assert record(service, "suite.name=own", f"suite.path={small}") == 0
     assert "1 recording(s): 0 of new requests, 1 recorded again, 1 dropped" in capsys.readouterr().out
+
+
+def test_a_recording_is_kept_whether_its_answers_can_be_graded_or_not(service, monkeypatch):
+    async def refuse(task, text):
+        raise GradingError("Too many open files")
+
+    monkeypatch.setattr(running, "grade", refuse)
+    assert record(service, "suite.tasks=[count-vowels]") == 0
+    assert len(load(CASSETTE)) == 1

@@ -9,15 +9,18 @@ import yaml
 from pydantic import ValidationError
 
 from claudeprov.compose import compose
+from claudeprov.errors import ConfigurationError
 from claudeprov.paths import conf_dir
 from claudeprov.settings import (
     GROUPS,
+    BreakerSettings,
     CassetteSettings,
     DeadlineSettings,
     EndpointSettings,
     Layer,
     RetrySettings,
     Settings,
+    SuiteSettings,
     ThinkingSettings,
     keys,
     models_in,
@@ -94,6 +97,14 @@ def test_settings_are_frozen() -> None:
         (CassetteSettings, {"mode": "rewind"}, "'auto', 'live', 'replay' or 'record'"),
         (EndpointSettings, {"kind": "compatible", "base_url": "127.0.0.1:8085"}, "begins with http"),
         (EndpointSettings, {"kind": "compatible", "base_url": "https://me:pw@host"}, "must not hold credentials"),
+        (RetrySettings, {"base": 9}, "retry.base, which is 9"),
+        (RetrySettings, {"overloaded_cap": 1}, "retry.overloaded_base, which is 2"),
+        (DeadlineSettings, {"total": 0}, "greater than 0"),
+        (DeadlineSettings, {"connect": 0}, "greater than 0"),
+        (DeadlineSettings, {"first_event": 0}, "greater than 0"),
+        (DeadlineSettings, {"between_events": 0}, "greater than 0"),
+        (BreakerSettings, {"counts": ["overloadd"]}, "'overloaded'"),
+        (SuiteSettings, {"name": "code", "tasks": []}, "at least one task"),
         (ThinkingSettings, {"type": "enabled"}, "needs budget_tokens"),
         (ThinkingSettings, {"budget_tokens": 2048}, "needs type enabled"),
         (ThinkingSettings, {"type": "enabled", "budget_tokens": 100}, "greater than or equal to 1024"),
@@ -102,6 +113,43 @@ def test_settings_are_frozen() -> None:
 def test_a_wrong_value_is_refused(kind: Any, values: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         kind(**values)
+
+
+@pytest.mark.parametrize("code", ["overloaded", "connect_timeout", "service_unavailable", "truncated"])
+def test_a_breaker_counts_codes_of_classes_and_of_single_errors(code: str) -> None:
+    assert BreakerSettings(counts=(code,)).counts == (code,)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("breaker.counts=[overloadd]", "breaker.counts.0 = 'overloadd', from an override: is none of the values"),
+        ("deadline.total=0", "deadline.total = 0, from an override: should be greater than 0"),
+        ("retry.cap=0.1", "retry.cap = 0.1, from an override: must be at least retry.base, which is 0.5"),
+        (
+            "retry.overloaded_base=31",
+            "retry.overloaded_cap = 30, from conf/retry/standard.yaml: must be at least retry.overloaded_base",
+        ),
+        ("suite.tasks=[]", "suite.tasks = [], from an override: must name at least one task, or be null for all"),
+        (
+            "thinking={type: enabled, budget_tokens: 4096}",
+            "max_tokens = 4096, from conf/config.yaml: must be more than thinking.budget_tokens, which is 4096",
+        ),
+        ("run_name=../x", "run_name = '../x', from an override: must be the plain name of a folder, such as 'x'"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_with_its_key_value_and_what_is_allowed(override: str, told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        compose([override])
+    assert caught.value.message.startswith(told)
+
+
+def test_a_code_that_no_error_has_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        compose(["breaker.counts=[server_error,overloadd]"])
+    (told,) = caught.value.context["problems"]
+    assert told["nearest"] == "overloaded"
+    assert {"overloaded", "rate_limited", "first_event_timeout"} < set(told["allowed"])
 
 
 def test_seconds_may_be_given_as_whole_numbers_and_no_limit_as_null() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claudeprov.chunk import chunks_of
-from claudeprov.errors import StreamInterruptedError
+from claudeprov.errors import InvalidResponseError, StreamInterruptedError
 from claudeprov.snapshot import Snapshot
 
 PING = {"type": "ping"}
@@ -343,11 +343,49 @@ def test_what_was_taken_of_a_message_does_not_change_as_it_goes_on():
 
 
 def test_the_message_of_a_plain_exchange_is_taken_as_it_is():
-    whole = {"type": "message", "content": [{"type": "text", "text": "a"}], "usage": {"output_tokens": 1}, "new": None}
+    text = {"type": "text", "text": "a"}
+    whole = {
+        "type": "message",
+        "content": [text],
+        "stop_reason": "end_turn",
+        "usage": {"output_tokens": 1},
+        "new": None,
+    }
     taken = Snapshot()
     taken.take(whole)
     assert taken.message() == whole
     assert taken.complete
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"stop_reason": None},
+        {"content": None},
+        {"content": [5]},
+        {"content": [{"type": "text", "text": 5}]},
+        {"usage": 5},
+        {"usage": {"input_tokens": "ten"}},
+        {"usage": {"output_tokens": -1}},
+    ],
+)
+def test_what_is_no_whole_message_is_not_taken_for_one(changed):
+    whole = {"content": [{"type": "text", "text": "a"}], "stop_reason": "end_turn", "usage": {"output_tokens": 1}}
+    with pytest.raises(InvalidResponseError):
+        Snapshot().take(whole | changed)
+
+
+def test_a_message_that_stops_without_a_reason_is_not_complete():
+    taken = Snapshot()
+    start, stop = chunks_of(
+        [
+            b'event: message_start\ndata: {"type": "message_start", "message": {"content": []}}',
+            b'event: message_stop\ndata: {"type": "message_stop"}',
+        ]
+    )
+    taken.add(start)
+    with pytest.raises(StreamInterruptedError):
+        taken.add(stop)
 
 
 TEXTS = st.lists(st.text(max_size=6), max_size=4)

@@ -426,3 +426,83 @@ async def test_says_in_its_repr_how_it_stands():
         assert repr(stream).endswith(": open>")
         await stream
     assert repr(stream).endswith(": read>")
+
+
+async def test_leaving_while_another_task_reads_wakes_it(ends):
+    stream = send(ENDLESS, layers=[ends])
+    async with stream:
+        texts = []
+        reader = asyncio.create_task(read_into(texts, stream))
+        await settle()
+    await reader
+    assert texts[2:] == ["a", "b", "c", "d"]
+    assert ends.kinds == ["cancelled"]
+
+
+async def test_cancelling_from_a_tap_ends_the_loop_and_cancels_nobody(ends):
+    stream = send(text_events("a", "b"), layers=[tapping("content_block_stop", lambda chunk: stream.cancel()), ends])
+    async for _ in stream:
+        pass
+    await asyncio.sleep(0)
+    assert asyncio.current_task().cancelling() == 0
+    assert ends.kinds == ["cancelled"]
+
+
+async def test_giving_up_on_a_cancel_does_not_spoil_it():
+    stream = send(ENDLESS)
+    async with stream:
+        first = asyncio.ensure_future(stream.cancel())
+        first.cancel()
+        await stream.cancel()
+    assert not stream.active
+
+
+async def test_a_call_whose_opening_was_cancelled_is_not_made_again():
+    provider = ScriptedProvider([math.inf], text_events("a"), clock=ManualClock())
+    stream = provider.send_message(HI)
+    opening = asyncio.create_task(read_into([], stream))
+    await settle()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    with pytest.raises(StreamInterruptedError, match="cancelled"):
+        await stream
+    assert len(provider.requests) == 1
+
+
+async def test_a_stream_that_was_opened_and_dropped_is_abandoned(ends):
+    stream = send(ENDLESS, layers=[ends])
+    await stream.__aenter__()
+    streams = [stream]
+    del stream
+    with pytest.warns(ResourceWarning, match="was abandoned"):
+        streams.clear()
+    assert ends.kinds == ["abandoned"]
+
+
+async def test_a_stream_that_has_been_awaited_has_no_chunks_left():
+    stream = send([START, [OPEN_BLOCK, *DELTAS], [CLOSE_BLOCK, DELTA, STOP]])
+    await stream
+    assert [chunk async for chunk in stream] == []
+
+
+async def test_an_end_hook_that_is_cancelled_stops_no_other(ends, caplog):
+    def cancelled(outcome):
+        raise asyncio.CancelledError
+
+    async def layer(call, call_next):
+        stream = await call_next(call)
+        stream.on_end(cancelled)
+        return stream
+
+    await send(text_events("a"), layers=[ends, layer])
+    assert ends.kinds == ["read"]
+    assert "an end hook failed" in caplog.text
+
+
+async def test_a_layer_that_forgets_its_stream_is_named():
+    async def forgetful(call, call_next):
+        await call_next(call)
+
+    with pytest.raises(TypeError, match=r"forgetful.* returned None"):
+        await send(text_events("a"), layers=[forgetful])

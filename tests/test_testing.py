@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -50,7 +51,9 @@ class TestManualClock:
         assert not await clock.step()
 
     async def test_no_time_passes_in_a_sleep_of_nothing(self):
-        await ManualClock().sleep(0)
+        clock = ManualClock()
+        await clock.run(clock.sleep(0))
+        assert clock.monotonic() == 0
 
     async def test_a_timeout_ends_what_it_bounds(self):
         clock = ManualClock()
@@ -72,9 +75,14 @@ class TestManualClock:
 
     async def test_a_timeout_that_was_left_in_time_never_fires(self):
         clock = ManualClock()
-        async with clock.timeout(3):
-            pass
-        await clock.advance(10)
+
+        async def in_time_then_slow():
+            async with clock.timeout(3):
+                await clock.sleep(2)
+            await clock.sleep(10)
+            return clock.monotonic()
+
+        assert await clock.run(in_time_then_slow()) == 12
 
     async def test_runs_work_to_its_end_without_waiting(self):
         clock = ManualClock()
@@ -115,6 +123,44 @@ class TestScriptedProvider:
         with pytest.raises(StreamInterruptedError) as raised:
             await ScriptedProvider(text_events("Hel", "lo")[:-1][:4]).send_message(HI)
         assert raised.value.code == "truncated"
+
+    @pytest.mark.parametrize("together", [False, True], ids=["read by read", "in one read"])
+    async def test_an_error_event_is_the_error_that_it_tells(self, together):
+        events = [*text_events("Hel", "lo")[:3], {"type": "error", "error": {"type": "overloaded_error"}}]
+        with pytest.raises(OverloadedError) as raised:
+            await ScriptedProvider([events] if together else events).send_message(HI)
+        assert raised.value.partial.text == "Hel"
+
+    async def test_the_chunks_before_an_event_out_of_grammar_are_given(self):
+        start, *_, stop = text_events("Hello")
+        chunks = aiter(ScriptedProvider([[start, start, stop]]).send_message(HI))
+        assert (await anext(chunks)).type == "message_start"
+        with pytest.raises(StreamInterruptedError, match="grammar"):
+            await anext(chunks)
+
+    async def test_it_is_open_with_its_first_event_other_than_a_ping(self):
+        clock = ManualClock()
+        provider = ScriptedProvider([{"type": "ping"}, 2, *text_events("Hello")], clock=clock)
+        response = await clock.run(provider.send_message(HI))
+        assert response.timing.first_chunk == 2
+
+    async def test_an_attempt_that_is_cancelled_is_one(self):
+        stream = ScriptedProvider([math.inf, "never"], clock=ManualClock()).send_message(HI)
+        task = asyncio.ensure_future(stream)
+        await settle()
+        task.cancel()
+        await settle()
+        assert [attempt.error_code for attempt in stream.response.attempts] == ["cancelled"]
+
+    async def test_takes_the_callers_tags_to_the_layers(self):
+        seen = []
+
+        async def layer(call, call_next):
+            seen.append(call.tags)
+            return await call_next(call)
+
+        await ScriptedProvider("Hello", layers=[layer]).send_message(HI, tags={"task": "greet"})
+        assert seen == [{"task": "greet"}]
 
     async def test_a_number_is_a_silence(self):
         clock = ManualClock()
@@ -179,6 +225,34 @@ class WithClock:
         return stream
 
 
+class WithOneTask:
+    """Keeps a task of its own, for all calls, which does not end with them."""
+
+    def __init__(self):
+        self._task = None
+
+    async def __call__(self, call, call_next):
+        self._task = self._task or asyncio.create_task(asyncio.Event().wait())
+        return await call_next(call)
+
+
+class WithCallsUnderWay:
+    """Knows its calls, as long as they last."""
+
+    def __init__(self):
+        self._calls = {}
+
+    async def __call__(self, call, call_next):
+        self._calls[call.id] = call
+        try:
+            stream = await call_next(call)
+        except BaseException:
+            del self._calls[call.id]
+            raise
+        stream.on_end(lambda outcome: self._calls.pop(call.id))
+        return stream
+
+
 class TestGoodLayers:
     async def test_one_that_does_nothing_passes(self):
         await check_middleware(lambda: good)
@@ -189,6 +263,10 @@ class TestGoodLayers:
     @pytest.mark.parametrize("limit", [1, 3])
     async def test_one_that_holds_a_slot_for_a_stream_passes(self, limit):
         await check_middleware(lambda: Slots(limit))
+
+    @pytest.mark.parametrize("layer", [WithOneTask, WithCallsUnderWay])
+    async def test_one_that_keeps_what_is_its_own_passes(self, layer):
+        await check_middleware(layer)
 
     async def test_one_that_waits_and_taps_passes(self):
         clock = ManualClock()
@@ -340,6 +418,79 @@ class KeepsTheStream:
         return self.stream
 
 
+class KeepsCallsOnceTheyEnd:
+    def __init__(self):
+        self._ended = []
+
+    async def __call__(self, call, call_next):
+        stream = await call_next(call)
+        stream.on_end(lambda outcome: self._ended.append(call))
+        return stream
+
+
+class KeepsStreamsByCall:
+    def __init__(self):
+        self._streams = {}
+
+    async def __call__(self, call, call_next):
+        stream = self._streams[call.id] = await call_next(call)
+        return stream
+
+
+class KeepsTheCallInASlot:
+    __slots__ = ("_call",)
+
+    async def __call__(self, call, call_next):
+        self._call = call
+        return await call_next(call)
+
+
+class KeepsTheErrorsOfCalls:
+    """An error holds on to the frames that it went through, and so to the call."""
+
+    def __init__(self):
+        self._errors = []
+
+    async def __call__(self, call, call_next):
+        try:
+            return await call_next(call)
+        except ProviderError as error:
+            self._errors.append(error)
+            raise
+
+
+class LeavesATask:
+    def __init__(self):
+        self._tasks = set()
+
+    async def __call__(self, call, call_next):
+        self._tasks.add(asyncio.create_task(asyncio.Event().wait()))
+        return await call_next(call)
+
+
+class ForgetsAttempts:
+    async def __call__(self, call, call_next):
+        stream = await call_next(call)
+        call.attempts.clear()
+        return stream
+
+
+class ForgetsFailedAttempts:
+    async def __call__(self, call, call_next):
+        try:
+            return await call_next(call)
+        except ProviderError:
+            call.attempts = []
+            raise
+
+
+class ForgetsAttemptsAtTheEnd:
+    async def __call__(self, call, call_next):
+        stream = await call_next(call)
+        stream.on_end(lambda outcome: call.attempts.clear())
+        return stream
+
+
 def mixing_calls():
     current = []
 
@@ -384,6 +535,14 @@ class TestBrokenLayers:
             (HookIsAsync, "returned a coroutine"),
             (KeepsTheCall, "keeps a call's own Call on the instance, as 'call'"),
             (KeepsTheStream, "keeps a call's own Stream on the instance, as 'stream'"),
+            (KeepsCallsOnceTheyEnd, "keeps calls that have ended"),
+            (KeepsStreamsByCall, "keeps calls that have ended"),
+            (KeepsTheCallInASlot, "keeps calls that have ended: 1 of 33"),
+            (KeepsTheErrorsOfCalls, "keeps calls that have ended: 32 of 33"),
+            (LeavesATask, "leaves a task running after each of 32 calls"),
+            (ForgetsAttempts, "loses attempts: the rest of the chain made 1, the call tells of 0"),
+            (ForgetsFailedAttempts, "loses attempts"),
+            (ForgetsAttemptsAtTheEnd, "loses attempts"),
             (mixing_calls, "mixes up calls"),
             (StaysOnThePath, "stays on the path: 1000 events.* cost 1[0-9]{3} calls"),
         ],

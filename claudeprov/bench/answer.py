@@ -10,6 +10,7 @@ _FENCED = re.compile(r"^[ \t]*```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)",
 _CODE_BEGINS = re.compile(r"^(?:@|(?:async[ ]+)?def\s|class\s|from\s+\w+\s+import\s|import\s)", re.MULTILINE)
 _PYTHON = {"", "python", "python3", "py"}
 _MARKER = re.compile(r"\banswer[*_ ]*:", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d)[,_](?=\d{3}(?!\d))")
 _WRAPPERS = "`*_\"' \t"
 
 
@@ -42,11 +43,13 @@ def value_of(text: str) -> str:
 def is_right(text: str, answer: int | str, choices: Sequence[str] = ()) -> bool:
     """Say whether *text* gives *answer* and no other.
 
-    A number: it is the only whole number in the answer's line. A choice: it is the only one of *choices* named there,
-    whatever the case and spaces. A text: it is the line, but for runs of spaces, quotes and a full stop at the end.
+    A number: it is the only whole number in the answer's line; it may have separators of thousands, as in ``1,000``.
+    A choice: it is the only one of *choices* named there, whatever the case and spaces. A text: it is the line, but for
+    runs of spaces, quotes and a full stop at the end.
     """
     line = value_of(text)
     if isinstance(answer, int):
+        line = _THOUSANDS.sub("", line)
         return {int(number) for number in re.findall(r"(?<![\w.])-?\d{1,18}(?![\w]|\.\d)", line)} == {answer}
     if choices:
         return _named(line, choices) == {answer}

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,7 +38,7 @@ _HARNESS = Path(__file__).with_name("harness.py")
 
 
 class GradingError(ProviderError):
-    """This machine cannot run code within the limits, so none was run."""
+    """This machine cannot run code within the limits, or not at all; the answer is not to blame."""
 
     code = "grading"
 
@@ -70,7 +70,7 @@ async def grade(task: GenerationTask | AnalysisTask, text: str, limits: Limits |
     """Grade the answer *text* to *task*.
 
     Raises:
-        GradingError: The limits do not hold on this machine.
+        GradingError: This machine cannot run the answer's code.
     """
     if isinstance(task, AnalysisTask):
         if is_right(text, task.answer, task.choices):
@@ -86,17 +86,19 @@ async def run_code(code: str, checks: tuple[Check, ...] = (), limits: Limits | N
     """Run *code* in a process of its own and compare what *checks* give; the first that is not right decides.
 
     Raises:
-        GradingError: The limits do not hold on this machine.
+        GradingError: The limits do not hold on this machine, or it has no file, process or memory left.
     """
     limits = limits or Limits()
     job = {"code": code, "calls": [check.call for check in checks], "limits": asdict(limits)}
-    with _temporary_folder() as folder:
-        job_file = folder / "job.json"
-        job_file.write_text(json.dumps(job), encoding="utf-8")
-        try:
+    try:
+        async with _temporary_folder() as folder:
+            job_file = folder / "job.json"
+            job_file.write_text(json.dumps(job), encoding="utf-8")
             status, said = await _run(job_file, limits)
-        except TimeoutError:
-            return Grade("timeout", f"not done after {limits.wall_seconds:g} s")
+    except TimeoutError:
+        return Grade("timeout", f"not done after {limits.wall_seconds:g} s")
+    except OSError as error:
+        raise GradingError(f"code that a model wrote cannot be run here: {error}") from error
     ready, *outcomes = _outcomes(said) or [_Outcome(refused=f"the harness ended with status {status}")]
     if ready.refused is not None:
         raise GradingError(f"code that a model wrote cannot be run here: {ready.refused}")
@@ -177,15 +179,19 @@ def _end(outcomes: list[_Outcome], checks: tuple[Check, ...], status: int | None
     return Grade("error", f"{call} ended the process with {how}")
 
 
-@contextlib.contextmanager
-def _temporary_folder() -> Iterator[Path]:
+@contextlib.asynccontextmanager
+async def _temporary_folder() -> AsyncIterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="claudeprov-"))
     try:
         yield folder
     finally:
-        # not shutil.rmtree, which gives up on folders nested a thousand deep
-        for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-            subprocess.run([*command, folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
+        await asyncio.to_thread(_remove, folder)  # other calls are being timed meanwhile
+
+
+def _remove(folder: Path) -> None:
+    # not shutil.rmtree, which gives up on folders nested a thousand deep
+    for command in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        subprocess.run([*command, folder], check=False, stderr=subprocess.DEVNULL)  # noqa: S603
 
 
 def _short(value: object, limit: int = 80) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,10 +26,10 @@ class _Frozen(BaseModel):
 
 
 class Failure(_Frozen):
-    """What went wrong with a call; the model is not to blame for it."""
+    """What went wrong with a call, or with the grading of its answer; the model is not to blame for it."""
 
     kind: str
-    """The error's class in :mod:`claudeprov.errors`."""
+    """The error's class: of :mod:`claudeprov.errors`, or ``GradingError``."""
     code: str
     message: str
     request_id: str | None = None
@@ -169,12 +170,24 @@ def save(result: RunResult, folder: Path) -> Path:
     return file
 
 
-def make_folder(runs: Path, name: str) -> Path:
+@contextmanager
+def new_folder(runs: Path, name: str) -> Iterator[Path]:
     """Make the folder of a run: ``runs/name``, or with ``-2``, ``-3`` ... after it where that is taken.
+
+    It is removed at the end if nothing was put into it.
 
     Raises:
         ConfigurationError: It cannot be made there.
     """
+    folder = _make_folder(runs, name)
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _make_folder(runs: Path, name: str) -> Path:
     try:
         runs.mkdir(parents=True, exist_ok=True)
         number = 1

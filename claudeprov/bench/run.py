@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from claudeprov.bench.grade import grade, run_code
+from claudeprov.bench.grade import GradingError, grade, run_code
 from claudeprov.bench.result import Failure, Row
 from claudeprov.bench.suite import GenerationTask, SessionTask, Suite, Task
 from claudeprov.errors import CassetteMissError, ProviderError
@@ -26,7 +26,7 @@ async def run_suite(
 ) -> list[Row]:
     """Execute *suite* and return a row for each task, in the suite's order.
 
-    A call that fails becomes a row with a failure, and the run goes on.
+    A call that fails, or whose answer cannot be graded, becomes a row with a failure, and the run goes on.
 
     Args:
         provider: Opened.
@@ -36,6 +36,7 @@ async def run_suite(
 
     Raises:
         GradingError: This machine cannot run code within limits; no call was made.
+        Exception: Whatever else a call raises, at once and as it is; it is a mistake of a layer or of ours.
     """
     if any(isinstance(task, GenerationTask) for task in suite.tasks):
         await run_code("")
@@ -48,9 +49,12 @@ async def run_suite(
             if on_row is not None:
                 on_row(row)
 
-    async with asyncio.TaskGroup() as workers:
-        for _ in range(min(concurrency, len(suite.tasks))):
-            workers.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(concurrency, len(suite.tasks))):
+                workers.create_task(work())
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
     return [rows[task.id] for task in suite.tasks]
 
 
@@ -70,10 +74,15 @@ async def run_task(provider: Provider, task: Task) -> Row:
         failure = Failure(kind=type(error).__name__, code=code, message=error.message, request_id=error.request_id)
         facts = _facts(error.partial) if error.partial is not None else {}
         return row.model_copy(update={**facts, "failure": failure})
+    row = row.model_copy(update=_facts(response))
     if isinstance(task, SessionTask):
-        return row.model_copy(update=_facts(response))
-    mark = await grade(task, response.text)
-    return row.model_copy(update={**_facts(response), "verdict": mark.verdict, "detail": mark.detail})
+        return row
+    try:
+        mark = await grade(task, response.text)
+    except GradingError as error:
+        failure = Failure(kind=type(error).__name__, code=error.code, message=error.message)
+        return row.model_copy(update={"failure": failure})
+    return row.model_copy(update={"verdict": mark.verdict, "detail": mark.detail})
 
 
 def _facts(response: MessageResponse) -> dict[str, Any]:

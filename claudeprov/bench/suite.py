@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from claudeprov.errors import ConfigurationError
-from claudeprov.paths import cassettes_dir
+from claudeprov.paths import cassettes_dir, file_name
 from claudeprov.settings import SuiteSettings
 
 PACKAGED = Path(__file__).with_name("suites")
@@ -211,7 +211,7 @@ def cassettes_of(suite: str, *, replay: bool) -> Path:
     A replay that finds none of the suite there takes those that ship with claudeprov.
     """
     own = Path("cassettes", "bench")
-    if replay and not (own / suite).is_dir():
+    if replay and not (own / file_name(suite)).is_dir():
         return cassettes_dir() / "bench"
     return own
 

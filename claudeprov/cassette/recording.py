@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -20,6 +19,7 @@ from claudeprov.cassette.interaction import FORMAT, KEY, LOCAL, Details, End, ev
 from claudeprov.cassette.match import Sent
 from claudeprov.cassette.redact import redact_uri
 from claudeprov.clock import Clock
+from claudeprov.paths import file_name
 
 _ENCODING_HEADERS = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
@@ -95,7 +95,7 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
     def _file(self, exchange: _Exchange) -> Path:
         if self._path.suffix in (".yaml", ".yml"):
             return self._path
-        folder, name = _file_name(self._suite or "session"), _file_name(exchange.model or "")
+        folder, name = file_name(self._suite or "session"), file_name(exchange.model or "")
         return self._path / folder / f"{name}.yaml"
 
 
@@ -235,7 +235,3 @@ def _served(body: bytes) -> str | None:
         message = next((event["message"] for event in events(body) if event and "message" in event), None)
     model = message.get("model") if isinstance(message, dict) else None
     return model if isinstance(model, str) else None
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.@-]+", "-", name).strip(".-") or "none"

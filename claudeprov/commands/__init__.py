@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import json
 import os
 import re
@@ -24,7 +25,7 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from claudeprov.errors import (
     AuthenticationError,
@@ -64,16 +65,21 @@ _OVERRIDE = re.compile(r"~\w|\+{0,2}[A-Za-z_][\w.@-]*=")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
+    as_json = "--json" in words
+    _prepare_streams()
     try:
-        status = _attempt(lambda: _run(words), as_json="--json" in words)
+        status = _attempt(lambda: _run(words), as_json=as_json)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever reads has seen enough; nothing is left for the interpreter's own flush to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        try:
+            if not isinstance(error, BrokenPipeError):  # whoever reads has seen enough
+                _tell(ProviderError(str(error)), as_json=as_json)
+            sys.stdout.flush()
+        except OSError:  # nothing may be left for the interpreter's own flush to say
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except SystemExit as end:  # argparse has printed its help
-        return int(end.code or 0)
     return status
 
 
@@ -86,18 +92,38 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(f"{message} (see {self.prog} --help)")
 
+    def print_help(self, file: Any = None) -> None:
+        (file or sys.stdout).write(self.format_help())  # argparse's own hides a full disk
+
 
 def _attempt(work: Callable[[], int], *, as_json: bool) -> int:
     try:
         return work()
+    except SystemExit as end:  # argparse has printed its help
+        return int(end.code or 0)
     except ProviderError as error:
-        text = "claudeprov: " + "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in error.message)
-        if as_json:
-            told = ("code", "message", "retryable", "retry_after", "request_id", "context")
-            fields = {"type": type(error).__name__} | {name: getattr(error, name) for name in told}
-            text = json.dumps({"error": fields}, default=str)
-        sys.stderr.write(f"{text}\n")
+        _tell(error, as_json=as_json)
         return exit_status(type(error))
+
+
+def _tell(error: ProviderError, *, as_json: bool) -> None:
+    text = "claudeprov: " + "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in error.message)
+    if as_json:
+        told = ("code", "message", "retryable", "retry_after", "request_id", "context")
+        fields = {"type": type(error).__name__} | {name: getattr(error, name) for name in told}
+        text = json.dumps({"error": fields}, default=str)
+    sys.stderr.write(f"{text}\n")
+
+
+def _prepare_streams() -> None:
+    """Have a closed standard stream lead nowhere, and escape what the locale cannot show."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(nowhere, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(words: list[str]) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from claudeprov import __version__, errors
-from claudeprov.bench.result import Row, RunResult, Summary, Timing, make_folder, save
+from claudeprov.bench.result import Row, RunResult, Summary, Timing, new_folder, save
 from claudeprov.bench.run import Provider, run_suite
 from claudeprov.bench.suite import Suite, cassettes_of, chosen_suite
 from claudeprov.bench.table import summary_table, task_table
@@ -22,6 +22,7 @@ from claudeprov.catalog import catalog
 from claudeprov.clock import SYSTEM_CLOCK
 from claudeprov.commands import INTERRUPTED, exit_status
 from claudeprov.compose import Composition
+from claudeprov.paths import file_name
 from claudeprov.pricing import list_prices
 from claudeprov.provider import AnthropicClaudeProvider
 from claudeprov.settings import Settings
@@ -39,7 +40,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     """Run the suite once."""
     settings = _stand_in(args.composition)
     suite = chosen_suite(settings.suite)
-    name = settings.run_name or f"{_now()}-{suite.name}-{settings.model.id}"
+    name = settings.run_name or file_name(f"{_now()}-{suite.name}-{settings.model.id}")
     result = asyncio.run(_execute(settings, suite, Path(settings.runs_dir), name))
     if args.json:
         sys.stdout.write(result.model_dump_json(indent=2) + "\n")
@@ -54,19 +55,21 @@ def run_sweep(jobs: Sequence[Composition], args: argparse.Namespace) -> int:
     """Run the suite of each job, one after another; an interruption ends the sweep, a job that cannot run does not."""
     chosen = [_stand_in(job) for job in jobs]
     suites = [chosen_suite(settings.suite) for settings in chosen]
-    sweep = make_folder(Path(chosen[0].runs_dir), chosen[0].run_name or f"{_now()}-{suites[0].name}-sweep")
+    runs = Path(chosen[0].runs_dir)
+    name = chosen[0].run_name or file_name(f"{_now()}-{suites[0].name}-sweep")
     results: list[RunResult] = []
     statuses: list[int] = []
-    for number, (settings, suite) in enumerate(zip(chosen, suites, strict=True)):
-        name = f"{number}-{settings.model.id}"
-        try:
-            results.append(asyncio.run(_execute(settings, suite, sweep, name)))
-        except errors.ProviderError as error:
-            sys.stderr.write(f"job {name}: {error.message}\n")
-            statuses.append(exit_status(type(error)))
-            continue
-        if results[-1].interrupted:
-            break
+    with new_folder(runs, name) as sweep:
+        for number, (settings, suite) in enumerate(zip(chosen, suites, strict=True)):
+            job = file_name(f"{number}-{settings.model.id}")
+            try:
+                results.append(asyncio.run(_execute(settings, suite, runs, f"{sweep.name}/{job}")))
+            except errors.ProviderError as error:
+                sys.stderr.write(f"job {job}: {error.message}\n")
+                statuses.append(exit_status(type(error)))
+                continue
+            if results[-1].interrupted:
+                break
     if args.json:
         documents = [result.model_dump(mode="json") for result in results]
         sys.stdout.write(json.dumps(documents, indent=2, ensure_ascii=False) + "\n")
@@ -91,54 +94,59 @@ def _with_cassettes(settings: Settings, suite: Suite) -> Settings:
         return settings
     replay = AnthropicClaudeProvider(settings).mode == "replay"
     path = cassettes_of(suite.name, replay=replay)
-    own = path / suite.name / f"{settings.model.id}.yaml"
+    own = path / file_name(suite.name) / f"{file_name(settings.model.id)}.yaml"
     if replay and own.is_file():
         path = own
     return settings.model_copy(update={"cassette": settings.cassette.model_copy(update={"path": str(path)})})
 
 
 async def _execute(settings: Settings, suite: Suite, runs: Path, name: str) -> RunResult:
-    """Run *suite* and write its result into a folder of *runs*; a cancelled run has the rows that were done."""
+    """Run *suite* and write its result into ``runs/name``; a run that is cut short has the rows that were done."""
     settings = _with_cassettes(settings, suite)
     async with AnthropicClaudeProvider(settings, suite=suite.name) as provider:
         if provider.cassette_note:
             sys.stderr.write(f"{provider.cassette_note}\n")
-        folder = make_folder(runs, name)
-        started_at, began = SYSTEM_CLOCK.now(), SYSTEM_CLOCK.monotonic()
-        rows, interrupted = await _rows(provider, settings, suite)
-        timing = _timing(provider.mode, settings.cassette.speed)
-        result = RunResult(
-            name=str(folder.relative_to(settings.runs_dir)),
-            suite=suite.name,
-            suite_digest=suite.digest,
-            tasks=len(suite.tasks),
-            model=settings.model.id,
-            endpoint=settings.endpoint.kind,
-            mode=provider.mode,
-            source=provider.cassette_note,
-            timing=timing,
-            started_at=started_at,
-            seconds=SYSTEM_CLOCK.monotonic() - began,
-            interrupted=interrupted,
-            versions={
-                "claudeprov": __version__,
-                "anthropic": version("anthropic"),
-                "python": platform.python_version(),
-            },
-            settings=settings.model_dump(mode="json"),
-            summary=Summary.of(rows, timing),
-            rows=rows,
-        )
-        file = save(result, folder)
+        with new_folder(runs, name) as folder:
+            started_at, began = SYSTEM_CLOCK.now(), SYSTEM_CLOCK.monotonic()
+            rows, cut_short = await _rows(provider, settings, suite)
+            broken = cut_short if isinstance(cut_short, Exception) else None
+            if broken is not None and not rows:
+                raise broken
+            timing = _timing(provider.mode, settings.cassette.speed)
+            result = RunResult(
+                name=folder.relative_to(runs).as_posix(),
+                suite=suite.name,
+                suite_digest=suite.digest,
+                tasks=len(suite.tasks),
+                model=settings.model.id,
+                endpoint=settings.endpoint.kind,
+                mode=provider.mode,
+                source=provider.cassette_note,
+                timing=timing,
+                started_at=started_at,
+                seconds=SYSTEM_CLOCK.monotonic() - began,
+                interrupted=cut_short is not None,
+                versions={
+                    "claudeprov": __version__,
+                    "anthropic": version("anthropic"),
+                    "python": platform.python_version(),
+                },
+                settings=settings.model_dump(mode="json"),
+                summary=Summary.of(rows, timing),
+                rows=rows,
+            )
+            file = save(result, folder)
     _explain(result)
     sys.stderr.write(f"result: {file}\n")
+    if broken is not None:
+        raise broken
     return result
 
 
-async def _rows(provider: Provider, settings: Settings, suite: Suite) -> tuple[tuple[Row, ...], bool]:
-    """Return the rows that were done, in the suite's order, and whether the run was interrupted."""
+async def _rows(provider: Provider, settings: Settings, suite: Suite) -> tuple[tuple[Row, ...], BaseException | None]:
+    """Return the rows that were done, in the suite's order, and what cut the run short, if anything did."""
     done: dict[str, Row] = {}
-    interrupted = False
+    cut_short: BaseException | None = None
     with _progress(suite, settings.model.id) as advance:
 
         def keep(row: Row) -> None:
@@ -147,9 +155,9 @@ async def _rows(provider: Provider, settings: Settings, suite: Suite) -> tuple[t
 
         try:
             await run_suite(provider, suite, concurrency=settings.concurrency, on_row=keep)
-        except asyncio.CancelledError:
-            interrupted = True
-    return tuple(done[task.id] for task in suite.tasks if task.id in done), interrupted
+        except (Exception, asyncio.CancelledError) as error:
+            cut_short = error
+    return tuple(done[task.id] for task in suite.tasks if task.id in done), cut_short
 
 
 def _timing(mode: str, speed: float) -> Timing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import re
@@ -50,8 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, args: argparse.Namespace) -> int:
     """Answer the prompt; without one, hold a conversation."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # the terminal may know fewer characters than the model
-        sys.stdout.reconfigure(errors="backslashreplace")
     prompt = _prompt(args)
     with asyncio.Runner() as runner:
         provider = AnthropicClaudeProvider(settings)

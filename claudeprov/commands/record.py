@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from claudeprov.bench.grade import GradingError
 from claudeprov.bench.run import run_suite
 from claudeprov.bench.suite import Suite, cassettes_of, chosen_suite
 from claudeprov.provider import AnthropicClaudeProvider
@@ -61,7 +62,7 @@ async def _record(settings: Settings, suite: Suite) -> tuple[list[Path], int]:
         except BaseException:
             transport.discard()
             raise
-        failed = sum(row.failure is not None for row in done)
+        failed = sum(row.failure is not None and row.failure.code != GradingError.code for row in done)
         if failed:
             _tell(f"{failed} of {len(done)} call(s) failed")
         if failed == len(done):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from claudeprov.chain import Middleware
 from claudeprov.clock import Clock
 from claudeprov.errors import ConfigurationError
+from claudeprov.problem import masked
 
 if TYPE_CHECKING:
     from claudeprov.settings import Settings
@@ -73,8 +74,9 @@ def _own(entry: Mapping[str, Any], allowed: tuple[str, ...]) -> Middleware:
         raise ConfigurationError(f"chain: {target} comes from {home[:-1]}, which allow_targets does not name")
     try:
         layer: Middleware = make(**options)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"chain: {target} does not take these options: {error}") from error
+    except Exception as error:  # it is the user's own code
+        shown = masked("", options)
+        raise ConfigurationError(f"chain: {target} cannot be made with the options {shown}: {error!r}") from error
     if not callable(layer):
         raise ConfigurationError(f"chain: {target} makes no layer, but a {type(layer).__name__}")
     return layer

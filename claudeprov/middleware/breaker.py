@@ -26,7 +26,7 @@ class Breaker:
     nor success.
 
     Raises:
-        CircuitOpenError: It is open; ``retry_after`` says for how long.
+        CircuitOpenError: It is open; ``retry_after`` says for how long, unless enough calls are on trial already.
     """
 
     def __init__(self, settings: BreakerSettings, *, clock: Clock) -> None:
@@ -83,7 +83,7 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]  # aiobreaker has no types
             CircuitOpenError: It is open, or has let enough calls through on trial.
         """
         if self.current_state is CircuitBreakerState.OPEN:
-            wait = (self.opens_at - _naive(self.clock)).total_seconds()
+            wait = (self.opens_at - _now(self.clock)).total_seconds()
             if wait > 0:
                 raise CircuitOpenError(
                     f"the breaker is open, for the service kept failing; it lets a trial through in {wait:.0f} s",
@@ -91,18 +91,18 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]  # aiobreaker has no types
                 )
             self.half_open()
         if self.current_state is CircuitBreakerState.HALF_OPEN and self.on_trial >= self._trials:
-            raise CircuitOpenError("the breaker is open, and a call is on trial already")
+            raise CircuitOpenError("the breaker is open, and enough calls are on trial already")
         return Verdict(self)
 
     @property
     def opens_at(self) -> datetime:
-        """When an open breaker tries again. aiobreaker's own compares UTC with local time."""
+        """When an open breaker tries again. aiobreaker's own asks the system's clock."""
         opens_at: datetime = self._state_storage.opened_at + self.timeout_duration
         return opens_at
 
     def open(self) -> None:
         """Refuse calls from now on. aiobreaker's own asks the system's clock."""
-        self._state_storage.opened_at = _naive(self.clock)
+        self._state_storage.opened_at = _now(self.clock)
         self._state_storage.state = CircuitBreakerState.OPEN
         self.state = CircuitBreakerState.OPEN
 
@@ -177,7 +177,7 @@ class SlidingWindow(CircuitBreakerStorage):  # type: ignore[misc]  # aiobreaker 
         return len(self._failures)
 
     def increment_counter(self) -> None:
-        now = _naive(self._clock)
+        now = _now(self._clock)
         self._failures.append(now)
         while self._failures[0] <= now - self._window:
             self._failures.popleft()
@@ -204,6 +204,9 @@ def _pending() -> Generator[None, BaseException | None, None]:
         raise error
 
 
-def _naive(clock: Clock) -> datetime:
-    """The time as aiobreaker wants it: in UTC, but naive."""
-    return clock.now().replace(tzinfo=None)
+_ORIGIN = datetime(1970, 1, 1)
+
+
+def _now(clock: Clock) -> datetime:
+    """The clock's monotonic seconds as aiobreaker wants time: a naive date, of which only differences mean anything."""
+    return _ORIGIN + timedelta(seconds=clock.monotonic())

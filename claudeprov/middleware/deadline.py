@@ -28,14 +28,19 @@ class Deadline:
             return await call_next(call)
         deadline = call.started + self._total
         call.deadline = deadline if call.deadline is None else min(deadline, call.deadline)
+        is_inner = False
         try:
             async with self._clock.timeout(call.deadline - self._clock.monotonic()):
-                return await call_next(call)
-        except CallTimeoutError:  # an attempt's
-            raise
+                try:
+                    return await call_next(call)
+                except TimeoutError:  # an attempt's, or of a layer
+                    is_inner = True
+                    raise
         except TimeoutError as error:
+            if is_inner:
+                raise
             raise CallTimeoutError(
-                f"no stream was open when the call's deadline passed, in attempt {len(call.attempts) + 1}",
+                "no stream was open when the call's deadline passed",
                 code="deadline_exceeded",
-                context={"total": self._total},
+                context={"total": self._total, "attempts": len(call.attempts)},
             ) from error

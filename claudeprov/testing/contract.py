@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+from weakref import WeakSet
 
 from claudeprov.chain import Call, Middleware, Next
 from claudeprov.errors import InvalidRequestError, ProviderError, ServerError
@@ -20,12 +22,7 @@ from claudeprov.testing.scripted import Answer, ScriptedProvider, text_events
 
 _MANY = 32
 """Calls in which a layer that does not give back what it takes runs out of it."""
-_ENDS: dict[EndKind, Answer] = {
-    "read": "Hello",
-    "failed": [*text_events("Hel", "lo")[:3], ServerError("broken off")],
-    "cancelled": "Hello",
-    "abandoned": "Hello",
-}
+_ENDS: tuple[EndKind, ...] = get_args(EndKind)
 
 
 class ContractError(AssertionError):
@@ -41,9 +38,9 @@ async def check_middleware(make_layer: Callable[[], Middleware], *, clock: Manua
 
     The rules: it returns the very stream that it was given, or raises a :class:`ProviderError` of its own; an error of
     the rest of the chain goes on, or is the cause of the one that does; a stream that it does not return is closed;
-    what it takes for a call it gives back however the call ends; it swallows no cancellation; its end hooks are
-    synchronous, do not fail, and are told once; calls that run at once do not meet on the instance; an event costs
-    nothing but the taps on its kind.
+    what it takes for a call it gives back however the call ends, and keeps neither the call nor a task of it; it
+    swallows no cancellation; it loses none of the call's attempts; its end hooks are synchronous, do not fail, and are
+    told once; calls that run at once do not meet on the instance; an event costs nothing but the taps on its kind.
 
     Args:
         make_layer: Makes a new layer.
@@ -56,8 +53,8 @@ async def check_middleware(make_layer: Callable[[], Middleware], *, clock: Manua
     await check.returns_the_stream_and_is_told_once()
     await check.lets_errors_through()
     await check.closes_what_it_holds()
-    await check.gives_back_what_it_takes()
     await check.keeps_calls_apart()
+    await check.gives_back_what_it_takes()
     await check.costs_nothing_per_event()
 
 
@@ -65,10 +62,13 @@ class _Check:
     def __init__(self, make_layer: Callable[[], Middleware], clock: ManualClock) -> None:
         self._make_layer = make_layer
         self._clock = clock
+        self._calls = WeakSet[Call]()
+        """Those that are still in memory."""
 
     async def returns_the_stream_and_is_told_once(self) -> None:
-        for kind, answer in _ENDS.items():
-            stream = await self._open(self._make_layer(), self._provider(answer))
+        for kind in _ENDS:
+            provider = self._provider(_answer(kind))
+            stream = await self._open(self._make_layer(), provider)
             if stream is None:
                 continue
             hooks = stream._ends
@@ -79,6 +79,7 @@ class _Check:
             await _end(stream, kind)
             if problems:
                 raise ContractError(f"its end hook {problems[0]} when a stream was {kind}")
+            _check_attempts(stream.call, provider)
 
     async def lets_errors_through(self) -> None:
         for error in (InvalidRequestError("refused"), ServerError("failed"), RuntimeError("a bug")):
@@ -162,15 +163,19 @@ class _Check:
         return costs[1] - costs[0]
 
     def _call(self) -> Call:
-        return Call(MessageRequest(messages=[{"role": "user", "content": "Hi"}]), self._clock)
+        call = Call(MessageRequest(messages=[{"role": "user", "content": "Hi"}]), self._clock)
+        self._calls.add(call)
+        return call
 
     def _provider(self, answer: Answer) -> ScriptedProvider:
         return ScriptedProvider(answer, clock=self._clock)
 
     async def _open(self, layer: Middleware, provider: ScriptedProvider) -> Stream | None:
         """Open a stream through *layer*; ``None`` if it, or the provider, refused."""
-        task = await self._done(layer(self._call(), provider))
+        call = self._call()
+        task = await self._done(layer(call, provider))
         error = task.exception()
+        _check_attempts(call, provider)
         if error is not None:
             _check_closed(provider, [])
             if not isinstance(error, ProviderError):
@@ -199,12 +204,14 @@ class _Check:
         _check_cancelled(task)
 
     async def _open_and_end(self, kind: EndKind, layer: Middleware) -> None:
-        stream = await self._open(layer, self._provider(_ENDS[kind]))
+        stream = await self._open(layer, self._provider(_answer(kind)))
         if stream is not None:
             await _end(stream, kind)
 
     async def _repeat(self, how: str, make_call: Callable[[Middleware], Awaitable[None]]) -> None:
         layer = self._make_layer()
+        tasks = asyncio.all_tasks()
+        self._calls.clear()
         for number in range(_MANY + 1):
             try:
                 await (make_call(layer) if number < _MANY else self._open_and_end("read", layer))
@@ -212,6 +219,12 @@ class _Check:
                 raise ContractError(
                     f"does not give back what it takes: after {number} calls that {how} it {error}"
                 ) from error
+        await settle()
+        if len(asyncio.all_tasks() - tasks) >= _MANY:  # one for all calls is its own
+            raise ContractError(f"leaves a task running after each of {_MANY} calls that {how}")
+        gc.collect()
+        if self._calls:  # a stream that is kept keeps its call
+            raise ContractError(f"keeps calls that have ended: {len(self._calls)} of {_MANY + 1} are still in memory")
 
     async def _done(self, work: Awaitable[Stream]) -> asyncio.Future[Stream]:
         task = asyncio.ensure_future(work)
@@ -227,6 +240,11 @@ class _Check:
         if not await self._clock.step():
             task.cancel()
             raise _StuckError("waits for what neither its clock nor the rest of the chain gives")
+
+
+def _answer(kind: EndKind) -> Answer:
+    """What a stream that ends so is made of."""
+    return [*text_events("Hel", "lo")[:3], ServerError("broken off")] if kind == "failed" else "Hello"
 
 
 async def _end(stream: Stream, kind: EndKind) -> None:
@@ -288,6 +306,12 @@ def _check_cancelled(task: asyncio.Future[Any]) -> None:
 def _check_closed(provider: ScriptedProvider, returned: list[Stream]) -> None:
     if any(stream.outcome is None and stream not in returned for stream in provider.streams):
         raise ContractError("leaves a stream open that it does not return: whoever raises closes what it holds")
+
+
+def _check_attempts(call: Call, provider: ScriptedProvider) -> None:
+    made, told = len(provider.requests), len(call.attempts)
+    if told != made:
+        raise ContractError(f"loses attempts: the rest of the chain made {made}, the call tells of {told}")
 
 
 def _check_keeps_none(layer: Middleware, calls: list[Call]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Any, Self
 
 from claudeprov.chain import Call, Middleware, chain
 from claudeprov.chunk import MessageChunk, chunks_of
+from claudeprov.classify import error_of
 from claudeprov.clock import SYSTEM_CLOCK, Clock
 from claudeprov.errors import ProviderError
 from claudeprov.request import MessageRequest
@@ -80,9 +82,11 @@ class ScriptedProvider:
         self._clock = clock
         self._open_stream = chain(layers, self)
 
-    def send_message(self, request: MessageRequest | Mapping[str, Any]) -> MessageStream:
+    def send_message(
+        self, request: MessageRequest | Mapping[str, Any], *, tags: Mapping[str, Any] | None = None
+    ) -> MessageStream:
         """Answer *request*, as :meth:`claudeprov.AnthropicClaudeProvider.send_message` does."""
-        return MessageStream(Call(MessageRequest.of(request), self._clock), self._open_stream)
+        return MessageStream(Call(MessageRequest.of(request), self._clock, dict(tags or {})), self._open_stream)
 
     async def __call__(self, call: Call) -> Stream:
         """Open a stream, or fail to, as the script says."""
@@ -93,9 +97,10 @@ class ScriptedProvider:
         waited = call.backoff - sum(attempt.waited for attempt in call.attempts)
         try:
             stream = await self._open(call, _steps(answer))
-        except ProviderError as error:
+        except (ProviderError, asyncio.CancelledError) as error:
             seconds = self._clock.monotonic() - started
-            call.attempts.append(Attempt(number, waited, seconds, error.request_id, error.code))
+            known = (error.request_id, error.code) if isinstance(error, ProviderError) else (None, "cancelled")
+            call.attempts.append(Attempt(number, waited, seconds, *known))
             raise
         call.attempts.append(Attempt(number, waited, self._clock.monotonic() - started))
         self.streams.append(stream)
@@ -112,7 +117,9 @@ class ScriptedProvider:
     async def _open(self, call: Call, steps: Sequence[Step]) -> Stream:
         snapshot = Snapshot()
         source = self._play(steps, snapshot)
-        first = await anext(source)
+        first: list[MessageChunk] = []
+        while all(chunk.type == "ping" for chunk in first):
+            first += await anext(source)
         stream = Stream(call, source, snapshot, first=first)
         stream.first_chunk = self._clock.monotonic()
         return stream
@@ -125,9 +132,16 @@ class ScriptedProvider:
                 await self._clock.sleep(step)
                 continue
             events = [step] if isinstance(step, Mapping) else step
-            chunks = list(chunks_of([_wire(event) for event in events]))
-            for chunk in chunks:
-                snapshot.add(chunk)
+            chunks: list[MessageChunk] = []
+            try:
+                for chunk in chunks_of([_wire(event) for event in events]):
+                    if chunk.type == "error":
+                        raise error_of(None, chunk.data, now=self._clock.now())
+                    snapshot.add(chunk)
+                    chunks.append(chunk)
+            except ProviderError:
+                yield chunks
+                raise
             yield chunks
         snapshot.finish()
 

@@ -71,6 +71,21 @@ def test_a_number_can_be_negative():
     assert not is_right("4", -4)
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("Answer: 1,000", 1000), ("-12,345,678", -12345678), ("1_000 items", 1000), ("It is 1,000.", 1000)],
+)
+def test_a_number_can_have_separators_of_thousands(text, number):
+    assert is_right(text, number)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1,000.5", 1000), ("1,000.5", 1), ("1,0000", 10000), ("5,6", 56), ("5,6", 6), ("10,00", 1000)]
+)
+def test_a_comma_elsewhere_separates_no_thousands(text, number):
+    assert not is_right(text, number)
+
+
 COMPLEXITIES = ("O(log n)", "O(n)", "O(n log n)", "O(n^2)")
 
 

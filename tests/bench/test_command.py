@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from claudeprov.bench.grade import GradingError
 from claudeprov.bench.result import RunResult
 from claudeprov.commands import bench, main
 from claudeprov.errors import AuthenticationError, CassetteMissError, OverloadedError
@@ -89,6 +90,50 @@ def test_the_folder_can_be_named(answers, respond):
     run("run_name=first", "runs_dir=kept")
     assert Path("kept/first/result.json").is_file()
     assert sorted(path.name for path in Path().iterdir()) == ["kept", "mine.yaml"]
+
+
+@pytest.mark.parametrize("name", ["/tmp/x", "../x", "a/b", "..", "x\\0"])
+def test_a_name_that_is_no_folder_of_its_own_is_refused_before_any_call(answers, capsys, name):
+    assert run(f"run_name='{name}'") == 2
+    assert "run_name" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["mine.yaml"]
+    assert Fake.opened == []
+
+
+def test_a_model_of_any_id_has_a_folder_and_a_cassette(answers, respond, monkeypatch):
+    monkeypatch.setattr(Fake, "mode", "replay")
+    answers |= {"pa": respond("1"), "pb": respond("1")}
+    cassette = Path("cassettes/bench/mine/Qwen-Qwen2.yaml")
+    cassette.parent.mkdir(parents=True)
+    cassette.touch()
+    assert run("model.id=Qwen/Qwen2") == 0
+    assert (the_result().model, the_result().name[15:]) == ("Qwen/Qwen2", "-mine-Qwen-Qwen2")
+    ((settings, _),) = Fake.opened
+    assert settings.cassette.path == str(cassette)
+
+
+def test_a_model_of_a_long_id_has_a_folder(answers, respond):
+    answers |= {"pa": respond("1"), "pb": respond("1")}
+    assert run(f"model.id={300 * 'x'}") == 0
+    assert len(the_result().name) == 100
+
+
+def test_what_was_done_is_kept_where_an_error_of_no_kind_ends_the_run(answers, respond):
+    answers |= {"pa": respond("1"), "pb": RuntimeError("a layer broke")}
+    with pytest.raises(RuntimeError, match="a layer broke"):
+        run("concurrency=1")
+    assert the_result().interrupted
+    assert [row.id for row in the_result().rows] == ["a"]
+
+
+def test_a_run_without_a_row_leaves_no_folder(answers, monkeypatch, capsys):
+    async def refuse(*args, **options):
+        raise GradingError("no limits here")
+
+    monkeypatch.setattr(bench, "run_suite", refuse)
+    assert run() == 1
+    assert capsys.readouterr().err == "claudeprov: no limits here\n"
+    assert list(Path("runs").iterdir()) == []
 
 
 def test_json_is_the_result_file(answers, respond, capsys):
@@ -209,6 +254,35 @@ def test_the_json_of_a_sweep_is_a_list(answers, respond, capsys):
     answers |= {"pa": respond("1"), "pb": OverloadedError("later")}
     assert main(["bench", "-m", "--json", "suite.path=mine.yaml", "model=qwen,smollm2"]) == 1
     assert [document["model"] for document in json.loads(capsys.readouterr().out)] == ["qwen", "smollm2"]
+
+
+def test_a_job_whose_provider_cannot_be_opened_does_not_end_the_sweep(answers, respond, monkeypatch, capsys):
+    async def open_provider(self):
+        if self.settings.model.id == "qwen":
+            raise AuthenticationError("no credentials")
+        return self
+
+    monkeypatch.setattr(Fake, "__aenter__", open_provider)
+    answers |= {"pa": respond("1"), "pb": respond("1")}
+    assert main(["bench", "-m", "suite.path=mine.yaml", "model=qwen,smollm2"]) == 3
+    assert the_result().model == "smollm2"
+    assert "job 0-qwen: no credentials\n" in capsys.readouterr().err
+
+
+def test_a_sweep_without_a_result_leaves_no_folder(answers, monkeypatch):
+    async def refuse(self):
+        raise AuthenticationError("no credentials")
+
+    monkeypatch.setattr(Fake, "__aenter__", refuse)
+    assert main(["bench", "-m", "suite.path=mine.yaml", "model=qwen,smollm2"]) == 3
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_a_sweep_over_folders_keeps_all_in_the_first(answers, respond):
+    answers |= {"pa": respond("1"), "pb": respond("1")}
+    assert main(["bench", "-m", "suite.path=mine.yaml", "model=qwen", "runs_dir=one,two", "run_name=both"]) == 0
+    names = [RunResult.model_validate_json(file.read_bytes()).name for file in sorted(Path("one").rglob("result.json"))]
+    assert names == ["both/0-qwen", "both/1-qwen"]
 
 
 def test_an_interruption_ends_the_sweep(answers, capsys):

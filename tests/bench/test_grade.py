@@ -1,12 +1,14 @@
 """Grading: code that is wrong, clumsy or up to no good gets the right verdict and leaves nothing behind."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from textwrap import dedent
 
@@ -256,6 +258,29 @@ async def test_folders_that_are_nested_deep_or_shut_are_removed():
         def f(x): return x
         """
     assert await verdict(code, limits=Limits()) == "passed"
+
+
+async def test_other_calls_go_on_while_a_folder_is_removed(monkeypatch):
+    threads = []
+    run = subprocess.run
+
+    def observed(*args, **options):
+        threads.append(threading.current_thread())
+        return run(*args, **options)
+
+    monkeypatch.setattr(subprocess, "run", observed)
+    assert await verdict("def f(x): return x") == "passed"
+    assert threads
+    assert threading.current_thread() not in threads
+
+
+async def test_trouble_of_the_machine_is_an_error_of_grading(monkeypatch):
+    async def too_many(*args, **options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", too_many)
+    with pytest.raises(GradingError, match="Too many open files"):
+        await run_code("def f(x): return x", ONE)
 
 
 async def test_a_cancelled_grading_ends_its_process(monkeypatch):

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from claudeprov.bench.result import Failure, Percentiles, Row, RunResult, Score, Summary, make_folder, save
+from claudeprov.bench.result import Failure, Percentiles, Row, RunResult, Score, Summary, new_folder, save
 from claudeprov.errors import ConfigurationError
 
 LIMITED = Failure(kind="RateLimitError", code="rate_limited", message="slow down")
@@ -100,13 +100,21 @@ def test_money_in_a_result_file_is_exact(tmp_path):
 
 
 def test_a_folder_that_is_taken_gets_a_number(tmp_path):
-    runs = tmp_path / "runs"
-    assert [make_folder(runs, "one").name for _ in range(3)] == ["one", "one-2", "one-3"]
+    with new_folder(tmp_path / "runs", "one") as one, new_folder(tmp_path / "runs", "one") as other:
+        assert (one.name, other.name) == ("one", "one-2")
+
+
+def test_a_folder_is_removed_if_nothing_was_put_into_it(tmp_path):
+    with pytest.raises(KeyError), new_folder(tmp_path, "empty"):
+        raise KeyError
+    with new_folder(tmp_path, "full") as full:
+        (full / "result.json").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_matter_of_configuration(tmp_path):
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(ConfigurationError, match="runs_dir"):
-        make_folder(tmp_path / "runs", "one")
-    with pytest.raises(ConfigurationError, match="run_name"):
-        make_folder(tmp_path / "others", "no/such")
+    with pytest.raises(ConfigurationError, match="runs_dir"), new_folder(tmp_path / "runs", "one"):
+        pass
+    with pytest.raises(ConfigurationError, match="run_name"), new_folder(tmp_path / "others", "no/such"):
+        pass

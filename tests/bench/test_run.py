@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from claudeprov.bench import run as running
-from claudeprov.bench.grade import GradingError
+from claudeprov.bench.grade import Grade, GradingError
 from claudeprov.bench.result import Failure, Row
 from claudeprov.bench.run import run_suite
 from claudeprov.errors import AuthenticationError, CassetteMissError, RateLimitError, StreamInterruptedError
@@ -76,6 +76,24 @@ async def test_what_had_arrived_of_a_broken_stream_is_kept_and_not_graded(script
     (row,) = await run_suite(script({"a": broken}), suite_of("a"))
     assert (row.verdict, row.text, row.output_tokens) == (None, "1", 5)
     assert row.failure.code == "stream_interrupted"
+
+
+async def test_an_answer_that_cannot_be_graded_is_a_failure_and_the_run_goes_on(script, suite_of, respond, monkeypatch):
+    async def refuse(task, text):
+        if task.id == "a":
+            raise GradingError("Too many open files")
+        return Grade("passed")
+
+    monkeypatch.setattr(running, "grade", refuse)
+    rows = await run_suite(script({"a": respond("1"), "b": respond("1")}), suite_of("a", "b"))
+    assert rows[0].failure == Failure(kind="GradingError", code="grading", message="Too many open files")
+    assert (rows[0].verdict, rows[0].text, rows[0].output_tokens, rows[0].request_id) == (None, "1", 5, "req_1")
+    assert rows[1].verdict == "passed"
+
+
+async def test_what_no_call_should_raise_ends_the_run_as_it_is(script, suite_of, respond):
+    with pytest.raises(KeyError, match="oops"):
+        await run_suite(script({"a": KeyError("oops"), "b": KeyError("oops")}), suite_of("a", "b"))
 
 
 async def test_rows_are_in_the_order_of_the_suite_and_told_as_they_are_done(script, suite_of, respond):

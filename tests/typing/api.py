@@ -31,6 +31,8 @@ from claudeprov import (
     ToolCall,
     Usage,
 )
+from claudeprov.chain import chain
+from claudeprov.compose import compose
 
 
 async def print_an_answer() -> None:
@@ -111,7 +113,7 @@ class CountingLayer:
 
 def compose_a_chain(clock: Clock, provider: Next) -> Next:
     layers: Sequence[Middleware] = [CountingLayer(clock)]
-    return claudeprov.chain(layers, provider)
+    return chain(layers, provider)
 
 
 async def use_the_platforms_contract(provider: AIProvider) -> tuple[bool, int, Mapping[str, str]]:
@@ -127,4 +129,4 @@ async def use_the_platforms_contract(provider: AIProvider) -> tuple[bool, int, M
 
 
 def is_a_provider() -> AIProvider:
-    return claudeprov.open_provider(settings=claudeprov.compose(["model=haiku"]))
+    return claudeprov.open_provider(settings=compose(["model=haiku"]))
