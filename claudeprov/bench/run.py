@@ -56,14 +56,9 @@ async def run_suite(
 
 async def run_task(provider: Provider, task: Task) -> Row:
     """Make the call of *task* and grade its answer, unless it is a session."""
-    request: dict[str, Any]
-    if isinstance(task, SessionTask):
-        request = task.request
-    else:
-        request = {"messages": [{"role": "user", "content": task.prompt}], "max_tokens": task.max_tokens}
     row = Row(id=task.id, kind=task.kind)
     try:
-        response = await provider.send_message(request)
+        response = await provider.send_message(request_of(task))
     except ProviderError as error:
         # without credentials, what was not recorded is an error of authentication; here it still was not recorded
         code = error.__cause__.code if isinstance(error.__cause__, CassetteMissError) else error.code
@@ -74,6 +69,13 @@ async def run_task(provider: Provider, task: Task) -> Row:
         return row.model_copy(update=_facts(response))
     mark = await grade(task, response.text)
     return row.model_copy(update={**_facts(response), "verdict": mark.verdict, "detail": mark.detail})
+
+
+def request_of(task: Task) -> dict[str, Any]:
+    """The request that *task* makes: parameters of the Messages API."""
+    if isinstance(task, SessionTask):
+        return task.request
+    return {"messages": [{"role": "user", "content": task.prompt}], "max_tokens": task.max_tokens}
 
 
 def _facts(response: MessageResponse) -> dict[str, Any]:
