@@ -108,7 +108,7 @@ def chunks_of(events: Sequence[bytes]) -> Iterable[MessageChunk]:
     # Nearly always each event is a name, one line of data, and hot: one call decodes all of them. Whatever is not so
     # makes the text no JSON, or no array of hot events.
     try:
-        data = [event[event.index(b"\ndata: ") + 7 :] for event in events]
+        data = [event.partition(b"\ndata: ")[2] for event in events]
         chunks = _decode_all(b"[%b]" % b",".join(data))
     except ValueError:
         return _one_by_one(events)

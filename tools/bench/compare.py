@@ -22,7 +22,7 @@ from statistics import median
 from typing import Any
 
 import anthropic
-from server import MODEL, deltas
+from server import MODEL, text
 
 import claudeprov
 
@@ -96,9 +96,9 @@ class Ours:
         first = 0.0
         stream = self._provider.send_message(_request(pace, count))
         async for chunk in stream:
-            if text := chunk.text:
+            if piece := chunk.text:
                 first = first or time.perf_counter()
-                parts.append(text)
+                parts.append(piece)
         _verify(parts, stream.response.usage.output_tokens, count)
         return first
 
@@ -124,7 +124,7 @@ def _request(pace: str, count: int) -> dict[str, Any]:
 
 
 def _verify(parts: list[str], output_tokens: float | None, count: int) -> None:
-    if "".join(parts) != "".join(deltas(count)) or output_tokens != count:
+    if "".join(parts) != text(count) or output_tokens != count:
         raise AssertionError(f"a client read something else than {count} deltas")
 
 
@@ -198,8 +198,7 @@ async def memory(client: Ours) -> float:
         await client.skim(count)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    text = sys.getsizeof("".join(deltas(100_000))) - sys.getsizeof("".join(deltas(10_000)))
-    return (peaks[1] - peaks[0]) / text
+    return (peaks[1] - peaks[0]) / (sys.getsizeof(text(100_000)) - sys.getsizeof(text(10_000)))
 
 
 def command_cpu(*words: str, status: int) -> float:

@@ -32,8 +32,13 @@ _SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntr
 _LAST_HTTP_CHUNK = b"0\r\n\r\n"
 
 
-def deltas(count: int) -> list[str]:
-    """The texts of *count* deltas."""
+@cache
+def text(count: int) -> str:
+    """What *count* deltas add up to."""
+    return "".join(_deltas(count))
+
+
+def _deltas(count: int) -> list[str]:
     return [_WORDS[number % len(_WORDS)] for number in range(count)]
 
 
@@ -78,8 +83,8 @@ def events(count: int) -> tuple[bytes, ...]:
         {"type": "message_start", "message": _message([], None, 1)},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         *(
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
-            for text in deltas(count)
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": delta}}
+            for delta in _deltas(count)
         ),
         {"type": "content_block_stop", "index": 0},
         {
@@ -105,7 +110,7 @@ def _burst(count: int) -> bytes:
 
 @cache
 def _plain(count: int) -> bytes:
-    body = _json(_message([{"type": "text", "text": "".join(deltas(count))}], "end_turn", count)).encode()
+    body = _json(_message([{"type": "text", "text": text(count)}], "end_turn", count)).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
