@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import httpx2
 from anthropic import AsyncStream, DefaultAioHttpClient
+from anthropic._base_client import get_platform
 from anthropic.lib.credentials import default_credentials
 
 from claudeprov.chain import Call
@@ -90,6 +91,8 @@ class Endpoint:
         else:
             http = httpx2.AsyncClient(transport=transport, follow_redirects=True)
         self._client = _client(settings, http, replay=replay)
+        # Or else the first call asks a thread for it, whose time is not the clock's.
+        self._client._platform = get_platform()
         self.rate_limits: Mapping[str, str] = {}
         """The rate-limit headers of the latest answer."""
 

@@ -259,6 +259,6 @@ CODES: tuple[str, ...] = (
     *("enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached"),
     "customer_spend_limit_reached",
     # of a CassetteError
-    *("malformed", "secret_found", "recording_cancelled"),
+    *("malformed", "secret_found", "not_scrubbed", "recording_cancelled"),
 )
 """Every code that an error may have: of each class, then of single errors. The API may send further ones."""

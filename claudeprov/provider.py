@@ -346,6 +346,9 @@ class AnthropicClaudeProvider:
             clock=self._clock,
             speed=cassette.speed,
             suite=self._suite,
+            new_only=cassette.new_only,
+            ignore=cassette.ignore,
+            scrub=cassette.scrub,
         )
 
 

@@ -5,6 +5,7 @@ No secret has a place here: credentials come from the environment or the SDK's o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
@@ -39,6 +40,24 @@ def _listed(code: str) -> str:
 
 Code = Annotated[str, AfterValidator(_listed)]
 """A code of an error; it is told like a value of a ``Literal``, with all that there are."""
+
+
+def _volatile(text: str) -> str:
+    if text != "timestamps" and not re.fullmatch(r"\$(\.[\w-]+|\[(\d+|\*)\])+", text):
+        raise ValueError("must be a JSON path such as $.metadata.user_id or $.messages[*].content, or timestamps")
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
+
+
+Volatile = Annotated[str, AfterValidator(_volatile)]
+Pattern = Annotated[Name, AfterValidator(_pattern)]
 
 Layer = Literal["telemetry", "ledger", "deadline", "fallback", "budget", "resume", "breaker", "retry", "ratelimit"]
 """Groups that ``chain`` can name, in their default order, outermost first."""
@@ -221,6 +240,16 @@ class CassetteSettings(_Group):
     """``auto``: live where there are credentials, replay where there are none."""
     path: Name | None = None
     """Cassette file, or folder of them; ``null``: the project's own of the suite."""
+    new_only: bool = False
+    """Of a recording: what is recorded already is replayed, and only the rest is sent and added."""
+    all: Annotated[bool, Field(strict=True)] = False
+    """Whether ``claudeprov record`` records everything again; else only what is missing or stale."""
+    max_age: Duration | None = 180.0
+    """Days after which a recording is stale; ``null``: age alone does not make it so."""
+    ignore: tuple[Volatile, ...] = ()
+    """Parts of a request that do not count when it is looked for: JSON paths, and ``timestamps`` within texts."""
+    scrub: tuple[Pattern, ...] = ()
+    """Regular expressions; what they match in addresses and bodies is written as a pseudonym."""
     speed: Seconds = 0.0
     """Pace of replay: 0 at once, 1 as recorded, 2 twice as fast."""
     default_model: Name = "qwen"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -29,6 +31,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def counts(pytestconfig: pytest.Config) -> Counter[str]:
     """How much of the corpus was gone through; told in the summary."""
     return pytestconfig.stash[COUNTS]
+
+
+@pytest.fixture(scope="session")
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel that is built from the checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True)
+    [file] = folder.glob("*.whl")
+    return file
 
 
 @pytest.fixture

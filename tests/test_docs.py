@@ -17,9 +17,14 @@ ANSWER = "The sky is blue because it is a color that reflects light from the sun
 pytestmark = pytest.mark.usefixtures("no_credentials", "no_settings")
 
 
+def blocks(path, language):
+    """The blocks of code in that language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / path).read_text(), re.DOTALL)
+
+
 def block(path, language):
-    """The first block of code in that language."""
-    return re.search(rf"```{language}\n(.*?)```", (ROOT / path).read_text(), re.DOTALL)[1]
+    """The first of them."""
+    return blocks(path, language)[0]
 
 
 def test_the_readmes_example_runs_in_an_empty_folder_without_a_key(tmp_path):

@@ -1,8 +1,6 @@
 """What a user gets: the wheel, and the versions that it was developed with."""
 
 import re
-import subprocess
-import sys
 import tomllib
 from email import message_from_bytes
 from pathlib import Path
@@ -20,13 +18,9 @@ CONSTRAINTS = [line for line in (ROOT / "constraints.txt").read_text().splitline
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The files of a wheel that is built from the checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
-    with ZipFile(path) as archive:
+def wheel(wheel_file):
+    """The files of the wheel."""
+    with ZipFile(wheel_file) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -62,9 +56,9 @@ def test_the_wheel_is_typed_licensed_and_has_its_command(wheel):
     assert told["License-Expression"] == "MIT"
     assert "claudeprov/py.typed" in wheel
     assert b"MIT License" in metadata(wheel, "licenses/LICENSE")
-    assert metadata(wheel, "entry_points.txt").decode().split("\n")[:2] == [
-        "[console_scripts]",
-        "claudeprov = claudeprov.commands:main",
+    assert metadata(wheel, "entry_points.txt").decode().split() == [
+        *("[console_scripts]", "claudeprov", "=", "claudeprov.commands:main"),
+        *("[pytest11]", "claudeprov", "=", "claudeprov.testing.plugin"),
     ]
 
 

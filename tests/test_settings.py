@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any, get_args
@@ -173,3 +174,24 @@ def test_settings_import_neither_hydra_nor_the_sdk() -> None:
 
 def _kinds(group: str) -> list[Any]:
     return list(models_in(Settings.model_fields[group]))
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("cassette.ignore=[metadata]", "must be a JSON path such as $.metadata.user_id"),
+        ("cassette.ignore=['$']", "must be a JSON path"),
+        ("cassette.ignore=['$..text']", "must be a JSON path"),
+        ("cassette.scrub=['user-[']", "is no regular expression: unterminated character set"),
+        ("cassette.max_age=0", "greater than 0"),
+        ("cassette.all=1", "boolean"),
+    ],
+)
+def test_a_rule_for_cassettes_that_cannot_be_read_is_refused(override: str, what: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(what)):
+        compose([override])
+
+
+def test_the_rules_for_cassettes_are_taken_as_they_are_written() -> None:
+    settings = compose(["cassette.ignore=['$.metadata.user_id','$.messages[*].content[0].text',timestamps]"]).cassette
+    assert settings.ignore == ("$.metadata.user_id", "$.messages[*].content[0].text", "timestamps")

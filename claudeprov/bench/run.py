@@ -60,19 +60,14 @@ async def run_suite(
 
 async def run_task(provider: Provider, task: Task) -> Row:
     """Make the call of *task* and grade its answer, unless it is a session."""
-    request: dict[str, Any]
-    if isinstance(task, SessionTask):
-        request = task.request
-    else:
-        request = {"messages": [{"role": "user", "content": task.prompt}], "max_tokens": task.max_tokens}
     row = Row(id=task.id, kind=task.kind)
     try:
-        response = await provider.send_message(request)
+        response = await provider.send_message(request_of(task))
     except ProviderError as error:
         # without credentials, what was not recorded is an error of authentication; here it still was not recorded
         code = error.__cause__.code if isinstance(error.__cause__, CassetteMissError) else error.code
         failure = Failure(kind=type(error).__name__, code=code, message=error.message, request_id=error.request_id)
-        facts = _facts(error.partial) if error.partial is not None else {}
+        facts = {"attempts": error.context.get("attempts")} if error.partial is None else _facts(error.partial)
         return row.model_copy(update={**facts, "failure": failure})
     row = row.model_copy(update=_facts(response))
     if isinstance(task, SessionTask):
@@ -83,6 +78,13 @@ async def run_task(provider: Provider, task: Task) -> Row:
         failure = Failure(kind=type(error).__name__, code=error.code, message=error.message)
         return row.model_copy(update={"failure": failure})
     return row.model_copy(update={"verdict": mark.verdict, "detail": mark.detail})
+
+
+def request_of(task: Task) -> dict[str, Any]:
+    """The request that *task* makes: parameters of the Messages API."""
+    if isinstance(task, SessionTask):
+        return task.request
+    return {"messages": [{"role": "user", "content": task.prompt}], "max_tokens": task.max_tokens}
 
 
 def _facts(response: MessageResponse) -> dict[str, Any]:

@@ -13,8 +13,13 @@ written as an empty answer of status 599, so that a client without us sees a fai
 
 from __future__ import annotations
 
+import gc
 import os
+import stat
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,7 @@ from vcr.record_mode import RecordMode
 from vcr.serialize import deserialize, serialize
 
 from claudeprov.cassette.interaction import interactions
-from claudeprov.cassette.redact import redact_request, redact_response
+from claudeprov.cassette.redact import Scrubber, redact_request, redact_response
 from claudeprov.cassette.secrets import find_secrets
 from claudeprov.cassette.text import Text
 from claudeprov.errors import CassetteError
@@ -33,16 +38,21 @@ from claudeprov.errors import CassetteError
 UNANSWERED = 599
 """The status that stands in a file where no answer came."""
 
+MAX_BYTES = 64 * 1024 * 1024
+"""A larger file is no cassette: reading a hostile one must end, and within some memory."""
 
-def new_cassette(path: Path) -> Cassette:
+_MAX_MESSAGE = 500
+
+
+def new_cassette(path: Path, scrubber: Scrubber = ()) -> Cassette:
     """Make an empty cassette that redacts what is appended to it."""
     return Cassette(
         path,
         serializer=Text,
         persister=Files,
         record_mode=RecordMode.ALL,
-        before_record_request=redact_request,
-        before_record_response=redact_response,
+        before_record_request=partial(redact_request, scrubber=scrubber),
+        before_record_response=partial(redact_response, scrubber=scrubber),
     )
 
 
@@ -53,17 +63,31 @@ def load(path: Path) -> Cassette:
         CassetteError: There is no such file, or it is no cassette; the message says what is wrong, and where.
     """
     try:
-        return Cassette.load(
-            path=path,
-            serializer=Text,
-            persister=Files,
-            record_mode=RecordMode.NONE,
-            before_record_response=decode_response,
-        )
+        with _no_collection():
+            return Cassette.load(
+                path=path,
+                serializer=Text,
+                persister=Files,
+                record_mode=RecordMode.NONE,
+                before_record_response=decode_response,
+            )
     except OSError as error:
         raise CassetteError(f"cannot read the cassette {path}: {error.strerror}") from error
-    except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise CassetteError(f"{path} is no cassette: {error}", code="malformed", context={"path": str(path)}) from error
+    except (ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
+        what = str(error)[:_MAX_MESSAGE]  # a hostile file can put megabytes there
+        raise CassetteError(f"{path} is no cassette: {what}", code="malformed", context={"path": str(path)}) from error
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector from going through a large file's values, none of them garbage, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def files_below(path: Path) -> list[Path]:
@@ -103,15 +127,31 @@ class Files:
 
     @staticmethod
     def load_cassette(path: Path, serializer: type[Text]) -> Any:
-        return deserialize(path.read_text(encoding="utf-8"), serializer)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("it is no regular file")
+            if status.st_size > MAX_BYTES:
+                raise ValueError(f"it has {status.st_size} bytes; the most that is read is {MAX_BYTES}")
+            text = file.read(MAX_BYTES).decode()
+        return deserialize(text, serializer)
 
     @staticmethod
     def save_cassette(path: Path, cassette_dict: dict[str, Any], serializer: type[Text]) -> None:
-        text = serialize(cassette_dict, serializer)
+        # vcrpy's serialize turns the bodies that it is given into text
+        responses = [{**response, "body": {**response["body"]}} for response in cassette_dict["responses"]]
+        data = serialize({**cassette_dict, "responses": responses}, serializer).encode()
+        if len(data) > MAX_BYTES:
+            raise CassetteError(f"{path} was not written: it would have {len(data)} bytes, the most is {MAX_BYTES}")
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
-            draft.write_text(text, encoding="utf-8", newline="\n")
+            draft.write_bytes(data)
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a pipe too without waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)

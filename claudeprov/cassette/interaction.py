@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -67,10 +68,26 @@ class Details(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether the answer's headers came."""
         return len(self.waits) > 1
 
+    @property
+    def first_chunk(self) -> float | None:
+        """Seconds from the request's start to the first chunk; ``None`` if none came."""
+        return sum(self.waits[:2]) / 1_000_000 if self.chunks else None
+
+    @property
+    def total(self) -> float:
+        """Seconds from the request's start to the end."""
+        return sum(self.waits) / 1_000_000
+
     def check(self, body: bytes) -> str | None:
         """Say what is wrong with these details of *body*, if anything is."""
         if self.format != FORMAT:
             return f"{KEY}.format is {self.format}; this version reads {FORMAT}"
+        try:
+            known_when = datetime.fromisoformat(self.recorded_at).tzinfo is not None
+        except ValueError:
+            known_when = False
+        if not known_when:
+            return f"{KEY}.recorded_at is {self.recorded_at!r:.40}; RFC 3339 is needed"
         try:
             sizes, waits = self.sizes, self.waits
         except ValueError:

@@ -11,7 +11,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import httpx2
 from vcr.request import Request
+
+from claudeprov.cassette.rules import NO_RULES, Rules
 
 _SHOWN = 60
 """Characters shown of a value that differs."""
@@ -20,12 +23,19 @@ _ABSENT = object()
 
 
 class Sent:
-    """A request as it is compared: method, path and JSON body; neither server, query nor headers count."""
+    """A request as it is compared: method, path and JSON body; neither server, query nor headers count.
 
-    def __init__(self, method: str, uri: str, body: bytes | None) -> None:
+    Args:
+        method: Of HTTP.
+        uri: Where it goes.
+        body: As it is written in a cassette, or would be.
+        rules: What of the body does not count.
+    """
+
+    def __init__(self, method: str, uri: str, body: bytes | None, rules: Rules = NO_RULES) -> None:
         self.method = method.upper()
         self.path = _canonical_path(urlsplit(uri).path)
-        self.body = _canonical_body(body or b"")
+        self.body = rules.comparable(body or b"")
         text = json.dumps([self.method, self.path, self.body], sort_keys=True)
         self.key = blake2b(text.encode(), digest_size=16).digest()
         """Equal for equal requests."""
@@ -39,9 +49,14 @@ class Sent:
         return model if isinstance(model, str) else None
 
 
-def sent_of(request: Request) -> Sent:
+def sent_of(request: Request, rules: Rules = NO_RULES) -> Sent:
     """A recorded request as it is compared."""
-    return Sent(request.method, request.uri, request.body)
+    return Sent(request.method, request.uri, request.body, rules)
+
+
+def draft_of(request: httpx2.Request, rules: Rules = NO_RULES) -> Sent:
+    """A request that is being sent, its content read, as it is compared."""
+    return Sent(request.method, str(request.url), rules.scrubbed(request.content), rules)
 
 
 class Difference(NamedTuple):
@@ -52,8 +67,14 @@ class Difference(NamedTuple):
     sent: Any
 
     def __str__(self) -> str:
+        recorded, sent = self.shown
+        return f"{self.path}: recorded {recorded}, sent {sent}"
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """Both values for a person, cut to where they begin to differ."""
         start = _first_difference(self.recorded, self.sent)
-        return f"{self.path}: recorded {_shown(self.recorded, start)}, sent {_shown(self.sent, start)}"
+        return _shown(self.recorded, start), _shown(self.sent, start)
 
 
 def differences(recorded: Any, sent: Any, path: str = "$") -> Iterator[Difference]:
@@ -89,16 +110,6 @@ def _canonical_path(path: str) -> str:
     """The path from the API's version on, without what only names an account: a gateway's prefix, a Vertex project."""
     _, version, rest = path.rpartition("/v1/")
     return re.sub(r"/projects/[^/]+/locations/[^/]+/", "/projects/-/locations/-/", version + rest)
-
-
-def _canonical_body(body: bytes) -> Any:
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace")
-    if isinstance(value, dict) and value.get("stream") is False:
-        del value["stream"]  # the API's default
-    return value
 
 
 def _likeness(difference: Difference) -> float:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
-from itertools import pairwise
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import httpx2
-import msgspec
-from vcr.request import Request
 
-from claudeprov import __version__
-from claudeprov.cassette.file import UNANSWERED, new_cassette, save
-from claudeprov.cassette.interaction import FORMAT, KEY, LOCAL, Details, End, events
-from claudeprov.cassette.match import Sent
-from claudeprov.cassette.redact import redact_uri
+from claudeprov.cassette.exchange import Exchange
+from claudeprov.cassette.file import new_cassette
+from claudeprov.cassette.interaction import Interaction
+from claudeprov.cassette.merge import merge
+from claudeprov.cassette.rules import NO_RULES, Rules
 from claudeprov.clock import Clock
+from claudeprov.errors import CassetteError
 from claudeprov.paths import file_name
 
 _ENCODING_HEADERS = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
@@ -27,22 +24,40 @@ _ENCODING_HEADERS = frozenset({b"content-encoding", b"content-length", b"transfe
 class RecordingTransport(httpx2.AsyncBaseTransport):
     """Sends requests through *inner* and writes a cassette when it is closed.
 
-    Chunks reach the reader as they come, decompressed. An exchange that breaks, is cancelled or never gets an answer
-    is recorded as such. A recording replaces the file of an earlier one; where there was no request, none is written.
+    Chunks reach the reader as they come, decompressed. An exchange that breaks, times out, is cancelled or never gets
+    an answer is recorded as such. In a file that is there already, a recording takes the place of earlier ones of the
+    same requests; :attr:`keeps` says which others stay. Any number of processes and threads may record into one file:
+    of two recordings of a request the one written last stays. Where there was no request, none is written.
 
     Args:
-        path: The file to write; or a folder, to get a file ``SUITE/MODEL.yaml`` for each model asked for.
+        path: The file to write; or a folder, to get a file for each model asked for, see :func:`file_of`.
         inner: What carries the requests.
         clock: Where time comes from.
-        suite: What is being recorded, to be kept in the cassette; ``session`` stands in its path where it is left out.
+        suite: What is being recorded, to be kept in the cassette.
+        rules: Which requests are the same, and what is not written.
     """
 
-    def __init__(self, path: Path, inner: httpx2.AsyncBaseTransport, *, clock: Clock, suite: str | None = None) -> None:
+    _adds = False
+    """Whether a recording stands behind earlier ones of its request, not in their place."""
+
+    def __init__(
+        self,
+        path: Path,
+        inner: httpx2.AsyncBaseTransport,
+        *,
+        clock: Clock,
+        suite: str | None = None,
+        rules: Rules = NO_RULES,
+    ) -> None:
         self._path = path
         self._inner = inner
         self._clock = clock
         self._suite = suite
-        self._exchanges: list[_Exchange] = []
+        self._rules = rules
+        self._exchanges: list[Exchange] = []
+        self.keeps: Callable[[Interaction], bool] = self._is_of_another_suite
+        """Whether an earlier recording of another request stays in its file: that of another suite does, unless this
+        is a test, which has its file to itself."""
         self.written: list[Path] = []
         """The files that closing has written."""
 
@@ -51,12 +66,20 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         """Requests so far, whatever became of them."""
         return len(self._exchanges)
 
-    def discard(self) -> None:
-        """Forget what was recorded so far."""
-        self._exchanges.clear()
+    @property
+    def failed(self) -> set[bytes]:
+        """Keys of the requests whose last attempt so far got no whole answer of status 200."""
+        last = {exchange.sent(self._rules).key: exchange.answered for exchange in self._exchanges}
+        return {key for key, answered in last.items() if not answered}
+
+    def discard(self, keys: Collection[bytes] | None = None) -> None:
+        """Forget what was recorded so far of the requests with these *keys*, or of all."""
+        self._exchanges = [
+            exchange for exchange in self._exchanges if keys is not None and exchange.sent(self._rules).key not in keys
+        ]
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        exchange = _Exchange(request, self._clock)
+        exchange = Exchange(request, self._clock)
         self._exchanges.append(exchange)  # before anything is awaited: the order is that of the requests' starts
         await request.aread()
         try:
@@ -76,162 +99,88 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close the inner transport, then write what was recorded.
+        """Close the inner transport, then write what was recorded, in a thread.
 
         Raises:
-            CassetteError: The recording holds what looks like a secret; nothing of its file was written.
+            CassetteError: A file would hold what looks like a secret, or is no cassette; the others were written.
         """
         await self._inner.aclose()
-        files: defaultdict[Path, list[_Exchange]] = defaultdict(list)
+        files: defaultdict[Path, list[Exchange]] = defaultdict(list)
         for exchange in self._exchanges:
-            files[self._file(exchange)].append(exchange)
-        for path, exchanges in files.items():
-            cassette = new_cassette(path)
-            for exchange in exchanges:
-                cassette.append(exchange.vcr_request(), exchange.vcr_response(self._suite))
-            save(cassette)
-            self.written.append(path)
+            exchange.leave()
+            files[file_of(self._path, self._suite, exchange.model)].append(exchange)
+        refused = [error for path, recorded in files.items() if (error := await self._write(path, recorded))]
+        if refused:
+            told = "; ".join(error.message for error in refused)
+            raise CassetteError(told, code=refused[0].code, context=refused[0].context) from refused[0]
 
-    def _file(self, exchange: _Exchange) -> Path:
-        if self._path.suffix in (".yaml", ".yml"):
-            return self._path
-        folder, name = file_name(self._suite or "session"), file_name(exchange.model or "")
-        return self._path / folder / f"{name}.yaml"
+    async def _write(self, path: Path, exchanges: Sequence[Exchange]) -> CassetteError | None:
+        def write() -> None:
+            cassette = new_cassette(path, self._rules.scrub)
+            for number, exchange in enumerate(exchanges, start=1):
+                if exchange.echoes_its_credential:
+                    raise CassetteError(
+                        f"{path} was not written: answer {number} of this session holds the credential that was sent",
+                        code="secret_found",
+                    )
+                if self._rules.torn(exchange.body):
+                    raise CassetteError(
+                        f"{path} was not written: in answer {number} of this session a match of cassette.scrub is torn "
+                        "over several deltas",
+                        code="not_scrubbed",
+                    )
+                cassette.append(exchange.vcr_request(), exchange.vcr_response(self._suite))
+            merge(cassette, self.keeps, rules=self._rules, add=self._adds)
+
+        try:
+            await asyncio.to_thread(write)
+        except CassetteError as error:
+            return error
+        self.written.append(path)
+        return None
+
+    def _is_of_another_suite(self, earlier: Interaction) -> bool:
+        if self._suite is None:
+            return True
+        return "::" not in self._suite and (earlier.details is None or earlier.details.suite != self._suite)
+
+
+def file_of(path: Path, suite: str | None, model: str | None) -> Path:
+    """The file that a request to *model* is recorded in: *path*, or ``SUITE/MODEL.yaml`` where that is a folder.
+
+    ``session`` stands for a suite that is not known, ``none`` for such a model.
+    """
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    return path / file_name(suite or "session") / f"{file_name(model or '')}.yaml"
 
 
 class _RecordedStream(httpx2.AsyncByteStream):
-    def __init__(self, response: httpx2.Response, exchange: _Exchange) -> None:
+    def __init__(self, response: httpx2.Response, exchange: Exchange) -> None:
         self._response = response
         self._exchange = exchange
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        exchange = self._exchange
+        exchange, response = self._exchange, self._response
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        # The stream itself costs half of what the response's iterators do; they undo a compression.
+        packed = "content-encoding" in response.headers
+        reads = response.aiter_bytes() if packed else aiter(response.stream)
+        add = exchange.add
         try:
-            async with aclosing(self._response.aiter_bytes()) as reads:
-                async for chunk in reads:
-                    exchange.add(chunk)
+            async for chunk in reads:
+                if chunk:
+                    add(chunk)
                     yield chunk
         except Exception as error:
             exchange.fail(error)
             raise
-        exchange.finish()
+        else:
+            exchange.finish()
+        finally:
+            if isinstance(reads, AsyncGenerator):
+                await reads.aclose()
 
     async def aclose(self) -> None:
         self._exchange.leave()
         await self._response.aclose()
-
-
-class _Exchange:
-    """One exchange while it is recorded."""
-
-    def __init__(self, request: httpx2.Request, clock: Clock) -> None:
-        self._request = request
-        self._clock = clock
-        self._recorded_at = clock.now()
-        self._moments = [clock.monotonic()]
-        self._response: httpx2.Response | None = None
-        self._chunks: list[bytes] = []
-        self._end: End | None = None
-        self._error: str | None = None
-
-    @property
-    def model(self) -> str | None:
-        """The model asked for."""
-        return Sent(self._request.method, str(self._request.url), self._request.content).model
-
-    def answer(self, response: httpx2.Response) -> None:
-        self._response = response
-        self._moments.append(self._clock.monotonic())
-
-    def add(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._moments.append(self._clock.monotonic())
-
-    def finish(self) -> None:
-        self._close("complete")
-
-    def fail(self, error: BaseException) -> None:
-        if not isinstance(error, Exception):
-            self._close("cancelled")
-            return
-        self._error = f"{_error_class(error)}: {error}"
-        self._close("unanswered" if self._response is None else "broken")
-
-    def leave(self) -> None:
-        """Note that the reader went away: before the end, or once all was said."""
-        if self._end is None:
-            said = [event and event.get("type") for event in events(b"".join(self._chunks))]
-            self._close("complete" if said and said[-1] in ("message_stop", "error") else "cancelled")
-
-    def vcr_request(self) -> Request:
-        request = self._request
-        return Request(request.method, str(request.url), request.content, dict(request.headers))
-
-    def vcr_response(self, suite: str | None) -> dict[str, Any]:
-        self.leave()
-        response = self._response
-        headers: defaultdict[str, list[str]] = defaultdict(list)
-        status, reason = UNANSWERED, "no answer"
-        if response is not None:
-            status, reason = response.status_code, response.reason_phrase
-            for name, value in response.headers.multi_items():
-                headers[name].append(value)
-        return {
-            "status": {"code": status, "message": reason},
-            "headers": dict(headers),
-            KEY: msgspec.to_builtins(self._details(suite)),
-            "body": {"string": b"".join(self._chunks)},
-        }
-
-    def _close(self, end: End) -> None:
-        if self._end is None:
-            self._end = end
-            self._moments.append(self._clock.monotonic())
-
-    def _details(self, suite: str | None) -> Details:
-        assert self._end is not None
-        start = self._moments[0]
-        moments = [round((moment - start) * 1_000_000) for moment in self._moments]
-        return Details(
-            format=FORMAT,
-            recorded_at=self._recorded_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            server=_server(self._request.url),
-            versions=dict(_versions(self._request.headers)),
-            end=self._end,
-            model=self.model,
-            served=_served(b"".join(self._chunks)),
-            suite=suite,
-            error=self._error,
-            chunks=" ".join(str(len(chunk)) for chunk in self._chunks),
-            times=" ".join(str(later - earlier) for earlier, later in pairwise(moments)),
-        )
-
-
-def _error_class(error: Exception) -> str:
-    """The name under which a replay can raise it again: its own, or that of the httpx2 error that it is a kind of."""
-    for kind in type(error).__mro__:
-        if issubclass(kind, httpx2.RequestError) and hasattr(httpx2, kind.__name__):
-            return kind.__name__
-    return "ReadError"
-
-
-def _server(url: httpx2.URL) -> str:
-    origin = redact_uri(str(url.join("/"))).removesuffix("/")
-    return f"{origin}{LOCAL}" if url.host in ("localhost", "::1") or url.host.startswith("127.") else origin
-
-
-def _versions(headers: httpx2.Headers) -> Iterator[tuple[str, str]]:
-    yield "claudeprov", __version__
-    for name, header in ("anthropic", "x-stainless-package-version"), ("api", "anthropic-version"):
-        if value := headers.get(header):
-            yield name, value
-
-
-def _served(body: bytes) -> str | None:
-    """The model that the answer names, be it a stream or a message."""
-    try:
-        message = msgspec.json.decode(body)
-    except ValueError:
-        message = next((event["message"] for event in events(body) if event and "message" in event), None)
-    model = message.get("model") if isinstance(message, dict) else None
-    return model if isinstance(model, str) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import yaml
@@ -14,6 +14,18 @@ from claudeprov.cassette.interaction import Details
 
 _MAX_DEPTH = 32
 """Deeper YAML is no cassette; libyaml's reader would recurse until the stack ends."""
+
+_MAX_NODES = 500_000
+"""More values are no cassette: 1,000 interactions have less than a fifth. Each takes 700 bytes while it is read."""
+
+_MAX_CHARACTERS = 256 * 1024 * 1024
+"""More text is no cassette, once what an alias stands for is counted wherever it is used."""
+
+_MAX_NUMBER = 100
+"""A longer number is none: YAML's numbers to the base of 60 take time that grows with the square of their length."""
+
+_TAGS = frozenset({None, "!", "tag:yaml.org,2002:binary", "tag:yaml.org,2002:str", "tag:yaml.org,2002:null"})
+"""What a value may be called; every other type follows from how it is written, or is none of a cassette's."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -37,7 +49,7 @@ class Text:
         Raises:
             ValueError, yaml.YAMLError: It is no cassette; the message says what is wrong, and where.
         """
-        _check_depth(text)
+        _check_shape(text)
         document: dict[str, Any] = yaml.load(text, Loader=_Loader)  # noqa: S506  # safe with libyaml and without
         _check(document)
         return document
@@ -46,7 +58,7 @@ class Text:
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
     method: str
     uri: str
-    headers: dict[str, str | list[str]]
+    headers: dict[str, str | Annotated[list[str], msgspec.Meta(min_length=1)]]
     body: Any = None
 
 
@@ -76,15 +88,40 @@ class _File(msgspec.Struct):
     version: int = 1
 
 
-def _check_depth(text: str) -> None:
-    depth = 0
+def _check_shape(text: str) -> None:
+    """Refuse what would take too long or too much memory to build, without building it."""
+    nodes = characters = 0
+    open_at: list[tuple[str | None, int, int]] = []
+    anchors: dict[str | None, tuple[int, int]] = {}
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
+        match event:
+            case yaml.AliasEvent():
+                more_nodes, more_characters = anchors.get(event.anchor, (0, 0))
+                nodes, characters = nodes + more_nodes, characters + more_characters
+            case yaml.ScalarEvent():
+                nodes, characters = nodes + 1, characters + len(event.value)
+                anchors[event.anchor] = 1, len(event.value)
+                if event.implicit[0] and len(event.value) > _MAX_NUMBER and _NUMBER.fullmatch(event.value):
+                    raise ValueError(f"{_line(event)}: a number of {len(event.value)} characters")
+            case yaml.CollectionStartEvent():
+                open_at.append((event.anchor, nodes, characters))
+                nodes += 1
+            case yaml.CollectionEndEvent():
+                anchor, nodes_before, characters_before = open_at.pop()
+                anchors[anchor] = nodes - nodes_before, characters - characters_before
+            case _:
+                continue
+        if (tag := getattr(event, "tag", None)) not in _TAGS:
+            raise ValueError(f"{_line(event)}: values of the type {tag} are not read")
+        if len(open_at) > _MAX_DEPTH:
+            raise ValueError(f"{_line(event)}: nested deeper than {_MAX_DEPTH} levels")
+        if nodes > _MAX_NODES or characters > _MAX_CHARACTERS:
+            size = f"{_MAX_NODES} values or {_MAX_CHARACTERS} characters"
+            raise ValueError(f"{_line(event)}: it holds more than {size}, with its aliases unfolded")
+
+
+def _line(event: yaml.Event) -> str:
+    return f"line {event.start_mark.line + 1}" if event.start_mark else "somewhere"
 
 
 def _check(document: object) -> None:
@@ -106,6 +143,8 @@ def _check_body(body: object, where: str) -> bytes:
         return body.encode()
     raise ValueError(f"{where} is {type(body).__name__}; text is needed")
 
+
+_NUMBER = re.compile(r"[-+0-9_:.]+")
 
 _NOT_PLAIN = re.compile("[^\t\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """What YAML does not let stand as it is, or takes for the end of a line."""

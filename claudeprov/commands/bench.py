@@ -21,6 +21,7 @@ from claudeprov.bench.table import summary_table, task_table
 from claudeprov.catalog import catalog
 from claudeprov.clock import SYSTEM_CLOCK
 from claudeprov.commands import INTERRUPTED, exit_status
+from claudeprov.commands.terminal import printable
 from claudeprov.compose import Composition
 from claudeprov.paths import file_name
 from claudeprov.pricing import list_prices
@@ -171,7 +172,8 @@ def _explain(result: RunResult) -> None:
     for code, count in sorted(result.summary.failures.items()):
         row = next(row for row in result.rows if row.failure and row.failure.code == code)
         assert row.failure is not None
-        sys.stderr.write(f"{code}, {count} of {len(result.rows)} calls; task {row.id}: {row.failure.message}\n")
+        why = printable(row.failure.message, sys.stderr)
+        sys.stderr.write(f"{code}, {count} of {len(result.rows)} calls; task {row.id}: {why}\n")
     if result.interrupted:
         sys.stderr.write(f"interrupted: {len(result.rows)} of {result.tasks} tasks were done\n")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from claudeprov.chunk import MessageChunk
+from claudeprov.commands.terminal import printable
 from claudeprov.errors import ConfigurationError, ProviderError
 from claudeprov.provider import AnthropicClaudeProvider, Mode
 from claudeprov.response import MessageResponse
@@ -27,8 +28,6 @@ EXAMPLE = 'claudeprov chat model=sonnet -p "Why is the sky blue?"'
 _COMMANDS = ("/reset", "/exit")
 _CUT_OFF = "\n\n[cut off here]"
 """Tells the model, in its own turn, that the user saw no more of it."""
-_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-"""What could move a terminal's cursor, set its title or type on its user's behalf."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -228,7 +227,7 @@ class _Screen:
         if out is not self._out:
             self.end_line()
             self._out = out
-        out.write(_dim(text) if out is sys.stderr else _printable(text, out))
+        out.write(_dim(text) if out is sys.stderr else printable(text, out))
         out.flush()
         self._line_is_open = not text.endswith("\n")
 
@@ -240,14 +239,9 @@ def _note(text: str) -> None:
 
 def _dim(text: str) -> str:
     """Make *text* fit for standard error: dim on a terminal that can and may."""
-    text = _printable(text, sys.stderr)
+    text = printable(text, sys.stderr)
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stderr.isatty()
     return text if plain else f"\x1b[2m{text}\x1b[22m"
-
-
-def _printable(text: str, out: TextIO) -> str:
-    """Take from *text* what a terminal would obey; a file or a pipe gets all of it."""
-    return text.translate(_CONTROLS) if out.isatty() else text
 
 
 def _summary(response: MessageResponse) -> str:

@@ -313,3 +313,18 @@ def test_a_suite_that_is_not_there_is_a_matter_of_configuration(answers, capsys)
     assert main(["bench", "suite.path=other.yaml"]) == 2
     assert "there is no file other.yaml" in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("no_credentials", "no_settings")
+def test_in_a_sweep_what_was_not_recorded_is_counted_and_told_with_the_command_that_records_it(
+    capsys, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    words = ["cassette=replay", "suite=smoke", "suite.tasks=[lookup-error,unused-variable]", "model=qwen,haiku"]
+    assert main(["bench", "-m", *words, "run_name=sweep"]) == 1
+    err = capsys.readouterr().err
+    assert "not_recorded, 2 of 2 calls; task lookup-error: this POST /v1/messages to claude-haiku-5-5 was not" in err
+    assert "To record it: claudeprov record suite=code model=claude-haiku-5-5" in err
+    results = [RunResult.model_validate_json(file.read_bytes()) for file in sorted(Path("runs").rglob("result.json"))]
+    assert [result.summary.failures for result in results] == [{}, {"not_recorded": 2}]
+    assert [result.summary.score.graded for result in results] == [2, 0]

@@ -52,12 +52,13 @@ async def test_code_is_run(script, suite_of, respond):
 
 async def test_a_call_that_fails_has_no_verdict_and_the_run_goes_on(script, suite_of, respond):
     answers = {
-        "a": RateLimitError("slow down", request_id="req_9"),
+        "a": RateLimitError("slow down", request_id="req_9", context={"attempts": 4}),
         "b": CassetteMissError("this was not recorded"),
         "c": respond("1"),
     }
     rows = await run_suite(script(answers), suite_of("a", "b", "c"))
     assert [row.verdict for row in rows] == [None, None, "passed"]
+    assert rows[0].attempts == 4
     assert rows[0].failure == Failure(
         kind="RateLimitError", code="rate_limited", message="slow down", request_id="req_9"
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_a_folder_without_cassettes_is_named(tmp_path):
 def test_nothing_in_a_file_is_executed(tmp_path):
     target = tmp_path / "executed"
     message = refused(tmp_path, HEAD + ANSWER + f"    body: !!python/object/apply:os.mkdir ['{target}']\n")
-    assert "could not determine a constructor" in message
+    assert "line 7: values of the type tag:yaml.org,2002:python/object/apply:os.mkdir are not read" in message
     assert not target.exists()
 
 
@@ -103,9 +104,82 @@ def test_deep_nesting_is_refused_before_it_exhausts_the_stack(tmp_path, nest):
     assert "nested deeper than 32 levels" in refused(tmp_path, "interactions: " * (nest != "- ") + nest * 100_000)
 
 
-def test_a_bomb_of_aliases_is_refused_without_unfolding_it(tmp_path):
-    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
-    assert "Expected `array`" in refused(tmp_path, bomb + "interactions: {b: *a59}\n")
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60)),
+        "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 60)),
+        f"b: &b {'x' * 1_000_000}\nc: [{'*b,' * 1000}]\n",
+        f"c: [{'[],' * 600_000}]\n",
+    ],
+)
+def test_a_bomb_is_refused_without_unfolding_it(tmp_path, bomb):
+    message = refused(tmp_path, f"a0: &a0 {{x: x}}\n{bomb}interactions: []\n")
+    assert "holds more than 500000 values or 268435456 characters, with its aliases unfolded" in message
+
+
+def test_an_alias_that_stays_small_is_read(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(HEAD + ANSWER.replace("{}", "&empty {}") + "    body: *empty\n", encoding="utf-8")
+    assert len(load(path)) == 1
+
+
+def test_a_number_that_takes_long_to_read_is_refused(tmp_path):
+    assert "line 1: a number of 2000001 characters" in refused(tmp_path, f"version: 1{':1' * 1_000_000}\n")
+
+
+def test_a_file_of_a_gigabyte_is_refused_unread(tmp_path, monkeypatch):
+    with (tmp_path / "x.yaml").open("wb") as sparse:
+        sparse.truncate(1_000_000_000)
+    with pytest.raises(CassetteError, match="it has 1000000000 bytes; the most that is read is 67108864"):
+        load(tmp_path / "x.yaml")
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_no_further(tmp_path, monkeypatch):
+    path = written(tmp_path / "x.yaml")
+    status = os.stat_result((*os.stat(path)[:6], 10, *os.stat(path)[7:]))
+    monkeypatch.setattr(os, "fstat", lambda _: status)
+    monkeypatch.setattr("claudeprov.cassette.file.MAX_BYTES", 20)
+    with pytest.raises(CassetteError, match="is no cassette"):
+        load(path)
+
+
+def test_what_would_be_too_large_to_be_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("claudeprov.cassette.file.MAX_BYTES", 100)
+    with pytest.raises(CassetteError, match=r"was not written: it would have \d+ bytes, the most is 100"):
+        written(tmp_path / "x.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "x.yaml")
+    with pytest.raises(CassetteError, match="it is no regular file"):
+        load(tmp_path / "x.yaml")
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused(device):
+    with pytest.raises(CassetteError, match="it is no regular file"):
+        load(Path(device))
+
+
+def test_a_truncated_file_is_refused_or_read_as_far_as_whole_interactions_go(tmp_path):
+    whole = written(tmp_path / "whole.yaml", count=2).read_bytes()
+    for end in range(0, len(whole), 7):
+        (tmp_path / "x.yaml").write_bytes(whole[:end])
+        with suppress(CassetteError):
+            assert len(load(tmp_path / "x.yaml")) <= 2
+
+
+def test_the_message_of_a_hostile_file_is_short(tmp_path):
+    assert len(refused(tmp_path, HEAD.replace("method", "m" * 100_000))) < 700
+
+
+def test_a_cassette_can_be_saved_again(tmp_path):
+    cassette = load(written(tmp_path / "x.yaml"))
+    save(cassette)
+    save(cassette)
+    assert [response["body"]["string"] for response in cassette.responses] == [b"data: 1\n\n"]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +192,7 @@ def test_a_bomb_of_aliases_is_refused_without_unfolding_it(tmp_path):
         ("version: 2\ninteractions: []", "version is 2"),
         (HEAD + "    status: {code: OK}\n    headers: {}\n    body: {}", "at `$.interactions[0].response.status.code`"),
         (HEAD + "    status: {code: 200}\n    headers: []\n    body: {}", "at `$.interactions[0].response.headers`"),
+        (HEAD.replace("{}", "{a: []}") + ANSWER + "    body: {}", "Expected `array` of length >= 1"),
         (HEAD + ANSWER + "    body: {string: [a]}", "interaction 1: response.body.string is list; text is needed"),
         (HEAD + ANSWER + "    body: {string: 'unclosed", "found unexpected end of stream"),
         (HEAD + ANSWER + "    body: {}\n    claudeprov: {format: 1}", "missing required field `recorded_at`"),
@@ -132,6 +207,8 @@ def test_what_is_no_cassette_is_refused_with_what_and_where(tmp_path, text, prob
     ("changed", "problem"),
     [
         ({"format": 2}, "claudeprov.format is 2; this version reads 1"),
+        ({"recorded_at": "yesterday"}, "claudeprov.recorded_at is 'yesterday'; RFC 3339 is needed"),
+        ({"recorded_at": "2026-11-22T10:00:00"}, "RFC 3339 is needed"),
         ({"chunks": "1"}, "claudeprov.chunks add up to 1 bytes, the body has 3"),
         ({"chunks": "4 -1"}, "claudeprov.chunks add up to"),
         ({"chunks": "a"}, "must be whole numbers"),

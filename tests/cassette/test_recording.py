@@ -313,6 +313,16 @@ async def test_what_holds_a_secret_is_not_written(serve, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_credential_that_the_answer_echoes_is_not_written(serve, tmp_path):
+    url = await serve(whole)
+    client = recording(tmp_path / "x.yaml")
+    client.headers["authorization"] = "Bearer message_start"  # which every stream holds
+    await read(client, url, ASKED)
+    with pytest.raises(CassetteError, match="holds the credential that was sent"):
+        await client.aclose()
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_under_the_sdk_a_message_is_recorded_without_its_key_and_replayed_without_one(serve, tmp_path):
     key = "local-" + "key"
     path = tmp_path / "x.yaml"

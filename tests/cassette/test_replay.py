@@ -96,7 +96,7 @@ async def test_all_cassettes_of_a_folder_answer_together(tmp_path):
     transport = replay(*paths)
     async with httpx2.AsyncClient(transport=transport) as client:
         assert await ask(client, asked("b")) == "to b"
-    assert (transport.played, transport.unplayed, transport.missed) == (1, 1, 0)
+    assert (transport.played, len(transport.unplayed), transport.missed) == (1, 1, 0)
 
 
 async def test_a_cassette_of_another_program_is_replayed_in_one_chunk(tmp_path):
@@ -142,18 +142,19 @@ async def miss(transport: ReplayTransport, body: object, url: str = URL) -> str:
     return caught.value.message
 
 
-async def test_a_miss_names_the_nearest_recording_the_first_difference_and_the_command(tmp_path):
+async def test_a_miss_names_the_nearest_recording_the_first_differences_and_the_command(tmp_path):
     path = cassette(
         tmp_path / "x.yaml",
         exchange(asked("Write quicksort in Go."), "a", details(chunks="1")),
         exchange(asked("Write quicksort in Python."), "b", details(chunks="1")),
         exchange(asked("What is the weather?"), "c", details(chunks="1")),
     )
-    message = await miss(replay(path), asked("Write quicksort in Python!", temperature=1))
+    message = await miss(replay(path), asked("Write quicksort in Python!", temperature=1, top_k=2, stop=3))
     assert message == (
         "this POST /v1/messages to qwen was not recorded: "
         f"the nearest is interaction 2 of {path}, which differs at $.messages[0].content: "
-        'recorded "… quicksort in Python.", sent "… quicksort in Python!", and at 1 more. '
+        'recorded "… quicksort in Python.", sent "… quicksort in Python!"; '
+        "$.temperature: recorded nothing, sent 1; $.top_k: recorded nothing, sent 2; and at 1 more. "
         "To record it: claudeprov record suite=code model=qwen "
         "endpoint=compatible endpoint.base_url=http://127.0.0.1:8085"
     )

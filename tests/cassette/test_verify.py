@@ -3,23 +3,20 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from vcr.request import Request
 
 from claudeprov.cassette.file import new_cassette, save
-from claudeprov.cassette.verify import stream_problem, verify
+from claudeprov.cassette.users import Project
+from claudeprov.cassette.verify import verify
+from claudeprov.catalog import catalog
+from claudeprov.testing import ManualClock
+from tests.cassette.sessions import answer, exchange, text, written
 
 START = {"type": "message_start", "message": {}}
-OPEN = {"type": "content_block_start", "index": 0}
-TEXT = {"type": "content_block_delta", "index": 0, "delta": {}}
-CLOSE = {"type": "content_block_stop", "index": 0}
-DELTA = {"type": "message_delta"}
-STOP = {"type": "message_stop"}
-PING = {"type": "ping"}
-ERROR = {"type": "error", "error": {}}
-WHOLE = (START, PING, OPEN, TEXT, TEXT, CLOSE, {"type": "new_event"}, DELTA, DELTA, STOP)
+WHOLE = (START, {"type": "message_delta"}, {"type": "message_stop"})
 
 
 def stream(*events: object) -> bytes:
@@ -47,47 +44,6 @@ def cassette(path: Path, body: bytes, **changed: object) -> Path:
     recording.append(Request("POST", "https://x/v1/messages", b'{"a": 1}', {}), response | changed)
     save(recording)
     return path
-
-
-@pytest.mark.parametrize(
-    "events",
-    [
-        WHOLE,
-        (START, DELTA, STOP),
-        (START, OPEN, CLOSE, OPEN | {"index": 1}, CLOSE | {"index": 1}, DELTA, STOP),
-        (ERROR,),
-    ],
-)
-def test_a_stream_of_the_apis_grammar_has_no_problem(events):
-    assert stream_problem(stream(*events), whole=True) is None
-
-
-@pytest.mark.parametrize(
-    ("events", "problem"),
-    [
-        ((OPEN,), "event 1, content_block_start, must not stand there"),
-        ((START, START), "event 2, message_start, must not stand there"),
-        ((START, TEXT), "event 2, content_block_delta, must not stand there"),
-        ((START, OPEN, OPEN), "event 3, content_block_start, must not stand there"),
-        ((START, OPEN, TEXT | {"index": 1}), "event 3, content_block_delta, must not stand there"),
-        ((START, OPEN, DELTA), "event 3, message_delta, must not stand there"),
-        ((START, CLOSE), "event 2, content_block_stop, must not stand there"),
-        ((START, STOP), "event 2, message_stop, must not stand there"),
-        ((*WHOLE, STOP), "event 11, message_stop, must not stand there"),
-        ((*WHOLE, ERROR), "event 11, error, must not stand there"),
-        ((START, [1]), "event 2 is no JSON object"),
-        ((START, OPEN, TEXT), "the stream ends without message_stop"),
-        ((), "the stream ends without message_stop"),
-    ],
-)
-def test_where_a_stream_leaves_the_grammar_is_said(events, problem):
-    assert stream_problem(stream(*events), whole=True) == problem
-
-
-def test_a_stream_that_broke_may_stop_within_an_event():
-    cut = stream(START, OPEN)[:-9]
-    assert stream_problem(cut, whole=False) is None
-    assert stream_problem(cut, whole=True) == "event 2 is no JSON object"
 
 
 def test_a_right_cassette_has_no_problem(tmp_path):
@@ -149,3 +105,33 @@ def test_an_answer_that_plain_vcrpy_would_replay_otherwise_is_a_problem(tmp_path
         "interaction 1: the response header content-length must not be kept",
         "interaction 1: plain vcrpy replays another answer",
     ]
+
+
+def test_a_stale_recording_is_a_problem_once_for_each_reason(tmp_path):
+    retired = next(model for model in catalog() if model.lifecycle.status == "retired")
+    old = exchange(answer(text("a")), model=retired.id, versions={"claudeprov": "0.1.0", "api": "2023-06-01"})
+    gone = exchange(answer(text("a")), model=retired.id)
+    path = written(tmp_path / "x.yaml", old, old, gone)
+    assert [problem.partition(", ")[0] for problem in verify(path)] == [
+        f"stale: {retired.id} is retired",
+        "stale: recorded with API version 2023-06-01",
+    ]
+
+
+def test_age_makes_stale_where_a_limit_is_given(tmp_path):
+    path = written(tmp_path / "x.yaml", exchange(answer(text("a"))))
+    clock = ManualClock(start=datetime(2027, 11, 22, tzinfo=UTC))
+    assert verify(path, clock=clock) == []
+    assert verify(path, clock=clock, max_age=180) == ["stale: recorded more than 180 days ago"]
+
+
+def test_an_orphan_of_the_project_is_a_problem(tmp_path):
+    path = written(tmp_path / "cassettes" / "x.yaml", exchange(answer(text("a")), suite="gone"))
+    project = Project(tmp_path)
+    assert verify(path, project=project) == [
+        "orphan: no suite, test or file of the project uses it; it was recorded for gone"
+    ]
+    used = written(tmp_path / "cassettes" / "y.yaml", exchange(answer(text("a")), suite="code"))
+    assert verify(used, project=project) == []
+    elsewhere = written(tmp_path / "x.yaml", exchange(answer(text("a")), suite="gone"))
+    assert verify(elsewhere, project=project) == []

@@ -35,10 +35,10 @@ _LAST_HTTP_CHUNK = b"0\r\n\r\n"
 @cache
 def text(count: int) -> str:
     """What *count* deltas add up to."""
-    return "".join(_deltas(count))
+    return "".join(deltas(count))
 
 
-def _deltas(count: int) -> list[str]:
+def deltas(count: int) -> list[str]:
     return [_WORDS[number % len(_WORDS)] for number in range(count)]
 
 
@@ -67,7 +67,7 @@ class Server(asyncio.Protocol):
             self._transport.write(_burst(int(count)))
         else:
             self._transport.write(_SSE)
-            self._write_on(iter((*_events(int(count)), _LAST_HTTP_CHUNK)))
+            self._write_on(iter((*_framed(int(count)), _LAST_HTTP_CHUNK)))
 
     def _write_on(self, parts: Iterator[bytes]) -> None:
         part = next(parts, None)
@@ -77,14 +77,14 @@ class Server(asyncio.Protocol):
 
 
 @cache
-def _events(count: int) -> tuple[bytes, ...]:
-    """The stream's events, each framed as an HTTP chunk."""
-    events: list[dict[str, Any]] = [
+def events(count: int) -> tuple[bytes, ...]:
+    """The events of a stream of so many deltas, as they are sent."""
+    values: list[dict[str, Any]] = [
         {"type": "message_start", "message": _message([], None, 1)},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         *(
             {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": delta}}
-            for delta in _deltas(count)
+            for delta in deltas(count)
         ),
         {"type": "content_block_stop", "index": 0},
         {
@@ -94,13 +94,18 @@ def _events(count: int) -> tuple[bytes, ...]:
         },
         {"type": "message_stop"},
     ]
-    frames = [f"event: {event['type']}\ndata: {_json(event)}\n\n".encode() for event in events]
-    return tuple(b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames)
+    return tuple(f"event: {value['type']}\ndata: {_json(value)}\n\n".encode() for value in values)
+
+
+@cache
+def _framed(count: int) -> tuple[bytes, ...]:
+    """The events, each as an HTTP chunk."""
+    return tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in events(count))
 
 
 @cache
 def _burst(count: int) -> bytes:
-    return b"".join((_SSE, *_events(count), _LAST_HTTP_CHUNK))
+    return b"".join((_SSE, *_framed(count), _LAST_HTTP_CHUNK))
 
 
 @cache
