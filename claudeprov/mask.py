@@ -7,7 +7,7 @@ import re
 MASK = "**********"
 
 _SECRET = re.compile(
-    r"\bsk-[\w-]{8,}"  # Anthropic's and OpenAI's keys
+    r"\bsk-(?:ant|proj|svcacct|admin)-[\w-]+|\bsk-[A-Za-z0-9]{20,}"  # Anthropic's and OpenAI's keys
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{30,}|\bgh[pousr]_\w{20,}"
     r"|(?<=Bearer )[\w.~+/=-]{8,}|(?<=://)[^/@\s]+(?=@)"
 )
