@@ -17,8 +17,9 @@ import gc
 import os
 import stat
 import uuid
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ MAX_BYTES = 64 * 1024 * 1024
 """A larger file is no cassette: reading a hostile one must end, and within some memory."""
 
 _MAX_MESSAGE = 500
+_WINDOWS = {"gzip": (zlib.MAX_WBITS | 16,), "deflate": (zlib.MAX_WBITS, -zlib.MAX_WBITS)}
+"""The encodings that vcrpy undoes, as zlib knows them."""
 
 
 def new_cassette(path: Path, scrubber: Scrubber = ()) -> Cassette:
@@ -69,13 +72,33 @@ def load(path: Path) -> Cassette:
                 serializer=Text,
                 persister=Files,
                 record_mode=RecordMode.NONE,
-                before_record_response=decode_response,
+                before_record_response=_decoded,
             )
     except OSError as error:
         raise CassetteError(f"cannot read the cassette {path}: {error.strerror}") from error
     except (ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
         what = str(error)[:_MAX_MESSAGE]  # a hostile file can put megabytes there
         raise CassetteError(f"{path} is no cassette: {what}", code="malformed", context={"path": str(path)}) from error
+
+
+def _decoded(response: dict[str, Any]) -> dict[str, Any]:
+    """vcrpy's own decompression, once it is known that it ends."""
+    headers = {name.lower(): values for name, values in response["headers"].items()}
+    encoding = next(iter(headers.get("content-encoding", ())), "")
+    body = response["body"].get("string")
+    if encoding in _WINDOWS and isinstance(body, bytes) and not _ends(body, _WINDOWS[encoding]):
+        raise ValueError(f"a body is no {encoding}, as its headers say, or one of more than {MAX_BYTES // 2**20} MB")
+    decoded: dict[str, Any] = decode_response(response)
+    return decoded
+
+
+def _ends(body: bytes, windows: tuple[int, ...]) -> bool:
+    for window in windows:
+        reader = zlib.decompressobj(window)
+        with suppress(zlib.error):
+            reader.decompress(body, MAX_BYTES)
+            return not reader.unconsumed_tail
+    return False
 
 
 @contextmanager

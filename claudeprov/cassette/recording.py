@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         suite: str | None = None,
         rules: Rules = NO_RULES,
     ) -> None:
+        _check_writable(path)
         self._path = path
         self._inner = inner
         self._clock = clock
@@ -136,6 +138,8 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
             await asyncio.to_thread(write)
         except CassetteError as error:
             return error
+        except OSError as error:
+            return CassetteError(f"{path} cannot be written: {error.strerror}", context={"path": str(path)})
         self.written.append(path)
         return None
 
@@ -143,6 +147,14 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         if self._suite is None:
             return True
         return "::" not in self._suite and (earlier.details is None or earlier.details.suite != self._suite)
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse, before anything is sent and paid for, a place that cannot be written to."""
+    folder = path.parent if path.suffix in (".yaml", ".yml") else path
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise CassetteError(f"nothing can be recorded into {path}: {there} is no folder that can be written to")
 
 
 def file_of(path: Path, suite: str | None, model: str | None) -> Path:

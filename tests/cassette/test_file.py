@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import threading
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from vcr.request import Request
 
+from claudeprov.cassette import file
 from claudeprov.cassette.file import files_below, load, new_cassette, save
 from claudeprov.errors import CassetteError
 
@@ -232,3 +236,25 @@ def test_details_that_do_not_fit_the_body_are_refused(tmp_path, changed, problem
     (tmp_path / "fine.yaml").write_text(fine + json.dumps(details), encoding="utf-8")
     assert len(load(tmp_path / "fine.yaml")) == 1
     assert problem in refused(tmp_path, fine + json.dumps(details | changed))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(b"a" * 2000)),
+        ("deflate", zlib.compress(b"a" * 2000)),
+        ("deflate", zlib.compress(b"a" * 2000)[2:-4]),
+        ("gzip", b"no gzip"),
+    ],
+)
+def test_a_body_that_would_fill_the_memory_or_is_not_what_it_says_is_refused(tmp_path, monkeypatch, encoding, body):
+    monkeypatch.setattr(file, "MAX_BYTES", 1500)
+    text = base64.b64encode(body).decode()
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        "version: 1\ninteractions:\n- request: {method: GET, uri: 'http://a/', headers: {}, body: null}\n"
+        f"  response: {{status: {{code: 200, message: OK}}, headers: {{content-encoding: [{encoding}]}}, "
+        f"body: {{string: !!binary {text}}}}}\n"
+    )
+    with pytest.raises(CassetteError, match=f"a body is no {encoding}, as its headers say, or one of more than"):
+        load(path)

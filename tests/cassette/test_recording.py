@@ -341,3 +341,19 @@ async def test_under_the_sdk_a_message_is_recorded_without_its_key_and_replayed_
     text = path.read_text(encoding="utf-8")
     assert key not in text
     assert "authorization" not in text.lower()
+
+
+@pytest.mark.parametrize("place", ["file/x.yaml", "file/deep/x.yaml", "file/deep"])
+async def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_sent(tmp_path, place):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(CassetteError, match="nothing can be recorded into"):
+        recording(tmp_path / place)
+
+
+async def test_a_disk_that_fails_is_told_by_an_error_of_ours(serve, tmp_path):
+    url = await serve(whole)
+    client = recording(tmp_path / "later" / "x.yaml")
+    await read(client, url, ASKED)
+    (tmp_path / "later").write_text("no folder any more")
+    with pytest.raises(CassetteError, match="cannot be written"):
+        await client.aclose()
