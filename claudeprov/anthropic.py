@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from anthropic._types import RequestOptions
 
     from claudeprov.cost import Cost
-    from claudeprov.settings import DeadlineSettings, EndpointSettings
+    from claudeprov.settings.deadline import DeadlineSettings
+    from claudeprov.settings.endpoint import EndpointSettings
 
 _log = logging.getLogger(__name__)
 _LINGER = 0.25
@@ -105,6 +106,7 @@ class Endpoint:
         started = self._clock.monotonic()
         number = len(call.attempts) + 1
         waited = call.backoff - sum(attempt.waited for attempt in call.attempts)
+        call.limits = {}
         try:
             stream = await self._open(call)
         except (ProviderError, asyncio.CancelledError) as error:
@@ -164,7 +166,7 @@ class Endpoint:
         request = call.request
         options: RequestOptions = {"timeout": self._streamed if request.stream else self._plain}
         response = await self._send(
-            "POST", "/v1/messages", request.body(), options, betas=request.betas, stream=request.stream
+            "POST", "/v1/messages", request.body(), options, betas=request.betas, stream=request.stream, call=call
         )
         content_type = response.headers.get("content-type", "").lower()
         streamed = "text/event-stream" in content_type or (request.stream and not content_type)
@@ -295,6 +297,7 @@ class Endpoint:
         *,
         betas: Sequence[str] = (),
         stream: bool = False,
+        call: Call | None = None,
     ) -> httpx2.Response:
         if betas:
             path += "?beta=true"
@@ -310,7 +313,7 @@ class Endpoint:
             else:
                 response = await self._client.post(path, body=body, cast_to=httpx2.Response, options=options)
         except anthropic.APIStatusError as error:
-            self._keep_limits(error.response)
+            self._keep_limits(error.response, call)
             secret = error.request.headers.get("authorization", "").removeprefix("Bearer ")
             raise error_of(
                 error.status_code, error.body, error.response.headers, now=self._clock.now(), secret=secret
@@ -325,12 +328,14 @@ class Endpoint:
             if _is_about_credentials(error):
                 raise AuthenticationError(str(error)) from error
             raise InvalidResponseError(f"the answer cannot be read: {error!r}") from error
-        self._keep_limits(response)
+        self._keep_limits(response, call)
         return response
 
-    def _keep_limits(self, response: httpx2.Response) -> None:
+    def _keep_limits(self, response: httpx2.Response, call: Call | None) -> None:
         if limits := {name: value for name, value in response.headers.items() if name.startswith(_LIMIT_HEADERS)}:
             self.rate_limits = limits
+            if call is not None:
+                call.limits = limits
 
 
 _RawStream = AsyncStream[object]

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from claudeprov.clock import Clock
 from claudeprov.request import MessageRequest
 from claudeprov.response import Attempt
+from claudeprov.route import route_of
+from claudeprov.settings.endpoint import EndpointSettings
 from claudeprov.stream import Stream
 
 
 class Call:
     """One request of the user's, with all its attempts and the reading of its stream.
 
-    A layer may replace ``request``, set ``deadline``, and add to ``queue`` and ``backoff``; what it keeps for itself
-    during a call belongs into local variables.
+    A layer may replace ``request`` and ``endpoint``, set ``deadline``, and add to ``queue``, ``backoff`` and
+    ``checks``; what it keeps for itself during a call belongs into local variables.
     """
 
     __slots__ = (
         "__weakref__",
         "attempts",
         "backoff",
+        "checks",
         "clock",
         "deadline",
+        "endpoint",
         "id",
+        "limits",
         "queue",
         "request",
         "started",
@@ -34,9 +39,18 @@ class Call:
         "tags",
     )
 
-    def __init__(self, request: MessageRequest, clock: Clock, tags: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        request: MessageRequest,
+        clock: Clock,
+        tags: dict[str, Any] | None = None,
+        *,
+        endpoint: EndpointSettings | None = None,
+    ) -> None:
         self.id = f"call_{uuid.uuid4().hex}"
         self.request = request
+        self.endpoint = endpoint or _ANTHROPIC
+        """The service that it goes to."""
         self.clock = clock
         self.tags = tags or {}
         """What the user calls it by: run, task ..."""
@@ -49,12 +63,23 @@ class Call:
         """Seconds waited between attempts."""
         self.attempts: list[Attempt] = []
         """The HTTP requests made so far."""
+        self.limits: Mapping[str, str] = {}
+        """The rate-limit headers of the latest attempt's answer."""
+        self.checks: list[Callable[[], Awaitable[None]]] = []
+        """What whoever makes a further attempt awaits first; a check raises where none is to be made."""
+
+    @property
+    def route(self) -> str:
+        """The endpoint and the group of models that it goes to, now."""
+        return route_of(self.endpoint, self.request.model)
 
     def start(self) -> None:
         """Begin to count its time."""
         self.started: float = self.clock.monotonic()
         self.started_at: datetime = self.clock.now()
 
+
+_ANTHROPIC = EndpointSettings(kind="anthropic")
 
 Next = Callable[[Call], Awaitable[Stream]]
 """The rest of the chain: opens a stream for a call."""

@@ -15,6 +15,7 @@ from claudeprov.catalog import Capabilities, Model, catalog
 from claudeprov.chain import Call, Next, chain
 from claudeprov.clock import SYSTEM_CLOCK, Clock
 from claudeprov.errors import AuthenticationError, CassetteError, ConfigurationError, ProviderError
+from claudeprov.notice import Notices
 from claudeprov.paths import cassettes_dir
 from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
@@ -124,6 +125,8 @@ class AnthropicClaudeProvider:
         self._mode: Mode | None = None
         self._without_credentials = False
         self._streams: WeakSet[MessageStream] = WeakSet()
+        self.notices = Notices(clock)
+        """What the layers tell while calls run: ``listen`` to it."""
 
     async def initialize(self) -> None:
         """Build the chain and the endpoint's client; opens no connection yet.
@@ -140,7 +143,7 @@ class AnthropicClaudeProvider:
 
         settings, transport = self.settings, self._transport
         mode = self.mode
-        layers = build(settings, clock=self._clock)
+        layers = build(settings, self._clock, notices=self.notices)
         if mode != "live":
             with self._explained():
                 self._cassette = transport = self._open_cassette(mode)
@@ -211,7 +214,8 @@ class AnthropicClaudeProvider:
         served = self._served(request.model)
         if served != request.model:
             request = request.model_copy(update={"model": served})
-        stream = MessageStream(Call(request, self._clock, dict(tags or {})), self._open)
+        call = Call(request, self._clock, dict(tags or {}), endpoint=self.settings.endpoint)
+        stream = MessageStream(call, self._open)
         self._streams.add(stream)
         return stream
 

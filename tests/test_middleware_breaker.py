@@ -22,7 +22,7 @@ from claudeprov.errors import (
     StreamInterruptedError,
 )
 from claudeprov.middleware.breaker import Breaker, Circuit
-from claudeprov.settings import BreakerSettings
+from claudeprov.settings.breaker import BreakerSettings
 from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
 from claudeprov.testing.clock import settle
 

@@ -9,7 +9,7 @@ import pytest
 
 from claudeprov.errors import CallTimeoutError
 from claudeprov.middleware.deadline import Deadline
-from claudeprov.settings import DeadlineSettings
+from claudeprov.settings.deadline import DeadlineSettings
 from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
 
 HI = {"messages": [{"role": "user", "content": "Hi"}]}

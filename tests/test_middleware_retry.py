@@ -18,7 +18,8 @@ from claudeprov.errors import (
 )
 from claudeprov.middleware.deadline import Deadline
 from claudeprov.middleware.retry import Retry
-from claudeprov.settings import DeadlineSettings, RetrySettings
+from claudeprov.settings.deadline import DeadlineSettings
+from claudeprov.settings.retry import RetrySettings
 from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
 from claudeprov.testing.clock import settle
 

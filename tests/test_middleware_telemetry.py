@@ -13,7 +13,7 @@ import structlog
 from claudeprov.errors import OverloadedError, ServerError
 from claudeprov.middleware.retry import Retry
 from claudeprov.middleware.telemetry import Telemetry
-from claudeprov.settings import RetrySettings
+from claudeprov.settings.retry import RetrySettings
 from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
 from claudeprov.testing.clock import settle
 

@@ -12,20 +12,14 @@ from pydantic import ValidationError
 from claudeprov.compose import compose
 from claudeprov.errors import ConfigurationError
 from claudeprov.paths import conf_dir
-from claudeprov.settings import (
-    GROUPS,
-    BreakerSettings,
-    CassetteSettings,
-    DeadlineSettings,
-    EndpointSettings,
-    Layer,
-    RetrySettings,
-    Settings,
-    SuiteSettings,
-    ThinkingSettings,
-    keys,
-    models_in,
-)
+from claudeprov.settings import GROUPS, Layer, Settings, keys, models_in
+from claudeprov.settings.breaker import BreakerSettings
+from claudeprov.settings.cassette import CassetteSettings
+from claudeprov.settings.deadline import DeadlineSettings
+from claudeprov.settings.endpoint import EndpointSettings
+from claudeprov.settings.request import ThinkingSettings
+from claudeprov.settings.retry import RetrySettings
+from claudeprov.settings.suite import SuiteSettings
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

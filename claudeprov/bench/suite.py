@@ -26,7 +26,7 @@ from pydantic import (
 
 from claudeprov.errors import ConfigurationError
 from claudeprov.paths import cassettes_dir, file_name
-from claudeprov.settings import SuiteSettings
+from claudeprov.settings.suite import SuiteSettings
 
 PACKAGED = Path(__file__).with_name("suites")
 

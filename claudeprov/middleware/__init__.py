@@ -4,45 +4,60 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from claudeprov.chain import Middleware
 from claudeprov.clock import Clock
 from claudeprov.errors import ConfigurationError
+from claudeprov.notice import Notices
 from claudeprov.problem import masked
 
 if TYPE_CHECKING:
     from claudeprov.settings import Settings
 
 
-def build(settings: Settings, clock: Clock, *, random: Random | None = None) -> list[Middleware]:
+@dataclass(frozen=True)
+class Parts:
+    """What the layers of one provider have in common."""
+
+    settings: Settings
+    clock: Clock
+    random: Random
+    notices: Notices
+
+
+def build(
+    settings: Settings, clock: Clock, *, random: Random | None = None, notices: Notices | None = None
+) -> list[Middleware]:
     """Make the layers that ``settings.chain`` names, outermost first; a group that is off makes none.
 
     Args:
         settings: A composed configuration.
         clock: Where the layers' time comes from.
         random: Where their randomness comes from; seeded by the system if left out.
+        notices: Where they tell what happens; nobody listens if left out.
 
     Raises:
         ConfigurationError: A layer of the user's own cannot be made.
     """
-    layers: list[Middleware] = []
-    for entry in settings.chain:
-        if not isinstance(entry, str):
-            layers.append(_own(entry, settings.allow_targets))
-        elif getattr(settings, entry) is not None:
-            layers.append(_shipped(entry, settings, clock, random or Random()))  # noqa: S311 - no secret
-    return layers
+    parts = Parts(settings, clock, random or Random(), notices or Notices(clock))  # noqa: S311 - no secret
+    return [
+        _shipped(entry, parts) if isinstance(entry, str) else _own(entry, settings.allow_targets)
+        for entry in settings.chain
+        if not isinstance(entry, str) or getattr(settings, entry) is not None
+    ]
 
 
-def _shipped(name: str, settings: Settings, clock: Clock, random: Random) -> Middleware:
+def _shipped(name: str, parts: Parts) -> Middleware:
     # Each brings a library: only those that are in the chain are loaded.
+    settings, clock = parts.settings, parts.clock
     match name:
         case "telemetry":
             from claudeprov.middleware.telemetry import Telemetry
 
-            return Telemetry()
+            return Telemetry(parts.notices)
         case "deadline":
             from claudeprov.middleware.deadline import Deadline
 
@@ -57,7 +72,7 @@ def _shipped(name: str, settings: Settings, clock: Clock, random: Random) -> Mid
             from claudeprov.middleware.retry import Retry
 
             assert settings.retry is not None
-            return Retry(settings.retry, clock=clock, random=random)
+            return Retry(settings.retry, clock=clock, random=parts.random)
     raise AssertionError(f"no layer is called {name}")
 
 

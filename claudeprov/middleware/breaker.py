@@ -13,7 +13,7 @@ from aiobreaker.storage.base import CircuitBreakerStorage
 from claudeprov.chain import Call, Next
 from claudeprov.clock import Clock
 from claudeprov.errors import CircuitOpenError, ProviderError
-from claudeprov.settings import BreakerSettings
+from claudeprov.settings.breaker import BreakerSettings
 from claudeprov.stream import Outcome, Stream
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from claudeprov.chain import Call, Next
 from claudeprov.clock import Clock
 from claudeprov.errors import CallTimeoutError
-from claudeprov.settings import DeadlineSettings
+from claudeprov.settings.deadline import DeadlineSettings
 from claudeprov.stream import Stream
 
 

@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_exp
 from claudeprov.chain import Call, Next
 from claudeprov.clock import Clock
 from claudeprov.errors import OverloadedError, ProviderError
-from claudeprov.settings import RetrySettings
+from claudeprov.settings.retry import RetrySettings
 from claudeprov.stream import Stream
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from claudeprov.chain import Call, Next
 from claudeprov.errors import ProviderError
+from claudeprov.notice import Notice, Notices
 from claudeprov.response import MessageResponse
 from claudeprov.stream import Outcome, Stream, response_of
 
@@ -22,14 +23,17 @@ class Telemetry:
     The events go to the standard library's logger ``claudeprov`` at level INFO, through the application's structlog
     processors, or as ``key=value`` lines where it has configured none. Nothing is printed, and while that logger is
     off nothing is done. ``call_id`` is bound to structlog's context while a stream is being opened. No prompt and no
-    answer is logged. Times are in seconds, ``cost_usd`` is left out where it is unknown.
+    answer is logged. Times are in seconds, ``cost_usd`` is left out where it is unknown. The layers' notices are logged
+    by their names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, notices: Notices | None = None) -> None:
         processors = None if structlog.is_configured() else _PROCESSORS
         self._log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
             _stdlib, processors=processors, wrapper_class=structlog.stdlib.BoundLogger
         )
+        if notices is not None:
+            notices.listen(self._noticed)
 
     async def __call__(self, call: Call, call_next: Next) -> Stream:
         if not _stdlib.isEnabledFor(logging.INFO):
@@ -46,6 +50,11 @@ class Telemetry:
             raise
         stream.on_end(lambda outcome: self._ended(call, outcome, stream.response))
         return stream
+
+    def _noticed(self, notice: Notice) -> None:
+        if _stdlib.isEnabledFor(logging.INFO):
+            known = {} if notice.call_id is None else {"call_id": notice.call_id}
+            self._log.info(notice.name, **known, **notice.fields)
 
     def _ended(self, call: Call, outcome: Outcome, response: MessageResponse) -> None:
         log = self._log.bind(call_id=call.id)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from claudeprov.cassette.interaction import Interaction
     from claudeprov.clock import Clock
     from claudeprov.provider import AnthropicClaudeProvider
-    from claudeprov.settings import CassetteSettings, Settings
+    from claudeprov.settings import Settings
+    from claudeprov.settings.cassette import CassetteSettings
 
 _OWN = pytest.StashKey["AnthropicClaudeProvider"]()
 """The provider of a test that owns its cassette."""
