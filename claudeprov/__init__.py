@@ -11,9 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from claudeprov.caching import Caching
     from claudeprov.chain import Call, Middleware, Next
     from claudeprov.chunk import MessageChunk
     from claudeprov.clock import Clock
+    from claudeprov.contract import AIProvider, Health
     from claudeprov.cost import Cost, LineItem, cost_of
     from claudeprov.errors import (
         AccessError,
@@ -32,28 +34,41 @@ if TYPE_CHECKING:
         InvalidResponseError,
         LimitError,
         ModelNotFoundError,
+        OutputError,
         OverloadedError,
         PermissionDeniedError,
         ProviderError,
         RateLimitError,
         RequestError,
         RequestTooLargeError,
+        SandboxUnavailableError,
         ServerError,
         ServiceError,
         SpendLimitError,
+        StateUnavailableError,
         StreamInterruptedError,
     )
+    from claudeprov.limits import RouteLimits
     from claudeprov.opening import open_provider
-    from claudeprov.provider import AIProvider, AnthropicClaudeProvider, Health, TokenCount
+    from claudeprov.output import OutputResponse, OutputStream
+    from claudeprov.preflight import ModelDeprecatedWarning, RequestAdaptedWarning
+    from claudeprov.provider import AnthropicClaudeProvider
     from claudeprov.request import MessageRequest
-    from claudeprov.response import Attempt, MessageResponse, Timing, ToolCall, Usage
+    from claudeprov.response import Attempt, Join, MessageResponse, Timing, ToolCall, Usage
     from claudeprov.settings import Settings
     from claudeprov.stream import MessageStream, Outcome, Stream
+    from claudeprov.tokens import Estimator, TokenCount
+    from claudeprov.tools.permission import PermissionRequest
+    from claudeprov.tools.result import ToolResult, ToolRun
+    from claudeprov.tools.signature import tool
+    from claudeprov.tools.stream import ToolStream
+    from claudeprov.tools.tool import Tool, ToolError
 
 __version__ = "0.1.0"
 
 # Each name is imported when it is first used, so that a command pays only for what it needs.
 _HOMES = {
+    "caching": "Caching",
     "chain": "Call Middleware Next",
     "chunk": "MessageChunk",
     "clock": "Clock",
@@ -62,15 +77,26 @@ _HOMES = {
         "AccessError AuthenticationError BillingError BudgetExceededError CallTimeoutError CassetteError "
         "CassetteMissError CircuitOpenError ConfigurationError ConflictError ConnectionFailedError "
         "ContextWindowExceededError InvalidRequestError InvalidResponseError LimitError ModelNotFoundError "
-        "OverloadedError PermissionDeniedError ProviderError RateLimitError RequestError RequestTooLargeError "
-        "ServerError ServiceError SpendLimitError StreamInterruptedError"
+        "OutputError OverloadedError PermissionDeniedError ProviderError RateLimitError RequestError "
+        "RequestTooLargeError SandboxUnavailableError ServerError ServiceError SpendLimitError StateUnavailableError "
+        "StreamInterruptedError"
     ),
+    "limits": "RouteLimits",
     "opening": "open_provider",
-    "provider": "AIProvider AnthropicClaudeProvider Health TokenCount",
+    "output": "OutputResponse OutputStream",
+    "preflight": "ModelDeprecatedWarning RequestAdaptedWarning",
+    "contract": "AIProvider Health",
+    "provider": "AnthropicClaudeProvider",
     "request": "MessageRequest",
-    "response": "Attempt MessageResponse Timing ToolCall Usage",
+    "response": "Attempt Join MessageResponse Timing ToolCall Usage",
     "settings": "Settings",
     "stream": "MessageStream Outcome Stream",
+    "tokens": "Estimator TokenCount",
+    "tools.permission": "PermissionRequest",
+    "tools.result": "ToolResult ToolRun",
+    "tools.signature": "tool",
+    "tools.stream": "ToolStream",
+    "tools.tool": "Tool ToolError",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -82,6 +108,7 @@ __all__ = [
     "AuthenticationError",
     "BillingError",
     "BudgetExceededError",
+    "Caching",
     "Call",
     "CallTimeoutError",
     "CassetteError",
@@ -93,9 +120,11 @@ __all__ = [
     "ConnectionFailedError",
     "ContextWindowExceededError",
     "Cost",
+    "Estimator",
     "Health",
     "InvalidRequestError",
     "InvalidResponseError",
+    "Join",
     "LimitError",
     "LineItem",
     "MessageChunk",
@@ -103,27 +132,42 @@ __all__ = [
     "MessageResponse",
     "MessageStream",
     "Middleware",
+    "ModelDeprecatedWarning",
     "ModelNotFoundError",
     "Next",
     "Outcome",
+    "OutputError",
+    "OutputResponse",
+    "OutputStream",
     "OverloadedError",
     "PermissionDeniedError",
+    "PermissionRequest",
     "ProviderError",
     "RateLimitError",
+    "RequestAdaptedWarning",
     "RequestError",
     "RequestTooLargeError",
+    "RouteLimits",
+    "SandboxUnavailableError",
     "ServerError",
     "ServiceError",
     "Settings",
     "SpendLimitError",
+    "StateUnavailableError",
     "Stream",
     "StreamInterruptedError",
     "Timing",
     "TokenCount",
+    "Tool",
     "ToolCall",
+    "ToolError",
+    "ToolResult",
+    "ToolRun",
+    "ToolStream",
     "Usage",
     "cost_of",
     "open_provider",
+    "tool",
 ]
 
 

@@ -6,11 +6,12 @@ are read as they come.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anthropic
 import httpx2
@@ -21,18 +22,18 @@ from anthropic.lib.credentials import default_credentials
 from claudeprov.chain import Call
 from claudeprov.chunk import MessageChunk, chunk_of_message, chunks_of, lenient_json
 from claudeprov.classify import error_of
-from claudeprov.clock import Clock
+from claudeprov.clock import Clock, within
 from claudeprov.errors import (
     AuthenticationError,
-    CallTimeoutError,
     ConfigurationError,
-    ConnectionFailedError,
     InvalidRequestError,
     InvalidResponseError,
     ProviderError,
-    StreamInterruptedError,
 )
-from claudeprov.response import Attempt, MessageResponse
+from claudeprov.fault import Limit, broken, late, unanswered
+from claudeprov.mask import credentials_in, masked_text, masked_within
+from claudeprov.request import MessageRequest
+from claudeprov.response import MessageResponse
 from claudeprov.snapshot import Snapshot
 from claudeprov.sse import EventReader
 from claudeprov.stream import Stream
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from claudeprov.settings.deadline import DeadlineSettings
     from claudeprov.settings.endpoint import EndpointSettings
 
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 _LINGER = 0.25
 """Seconds that a body may take to end after the message has; a connection whose body ended is used again."""
@@ -64,7 +66,7 @@ class Endpoint:
         clock: Where time comes from.
         transport: What carries the requests; the SDK's aiohttp client if left out.
         replay: The transport answers by itself: no credentials are looked for.
-        price: How to price a response.
+        price: How to price the response to a request.
     """
 
     def __init__(
@@ -75,18 +77,20 @@ class Endpoint:
         *,
         transport: httpx2.AsyncBaseTransport | None = None,
         replay: bool = False,
-        price: Callable[[MessageResponse], Cost] | None = None,
+        price: Callable[[MessageRequest, MessageResponse], Cost] | None = None,
     ) -> None:
         self._clock = clock
         self._price = price
         connect = timeouts.connect if timeouts else None
+        self._total = timeouts.total if timeouts else None
         between_events = timeouts.between_events if timeouts else None
-        self._plain = httpx2.Timeout(timeouts.total if timeouts else None, connect=connect)
+        self._plain = httpx2.Timeout(self._total, connect=connect)
         self._streamed = httpx2.Timeout(between_events, connect=connect)
         self._between_events = between_events
         self._times_out = transport is None
         """Whether the transport ends a read that hangs by itself."""
         self._first_event = timeouts.first_event if timeouts else None
+        self._pings = (timeouts and timeouts.pings) or inf
         if transport is None:
             http: httpx2.AsyncClient = DefaultAioHttpClient()
         else:
@@ -94,8 +98,6 @@ class Endpoint:
         self._client = _client(settings, http, replay=replay)
         # Or else the first call asks a thread for it, whose time is not the clock's.
         self._client._platform = get_platform()
-        self.rate_limits: Mapping[str, str] = {}
-        """The rate-limit headers of the latest answer."""
 
     async def __call__(self, call: Call) -> Stream:
         """Send one attempt; return its stream once its first event other than a ping has been read.
@@ -103,33 +105,27 @@ class Endpoint:
         Raises:
             ProviderError: The attempt failed before that.
         """
-        started = self._clock.monotonic()
-        number = len(call.attempts) + 1
-        waited = call.backoff - sum(attempt.waited for attempt in call.attempts)
-        call.limits = {}
-        try:
-            stream = await self._open(call)
-        except (ProviderError, asyncio.CancelledError) as error:
-            seconds = self._clock.monotonic() - started
-            known = (error.request_id, error.code) if isinstance(error, ProviderError) else (None, "cancelled")
-            call.attempts.append(Attempt(number, waited, seconds, *known))
-            raise
-        seconds = self._clock.monotonic() - started
-        call.attempts.append(Attempt(number, waited, seconds, stream.request_id))
-        return stream
+        return await call.attempt(self._open)
 
     async def count_tokens(self, body: Mapping[str, Any], betas: Sequence[str] = ()) -> int:
         """Ask the endpoint how many input tokens *body* (a request without ``max_tokens``) is."""
-        answer = await self._exchange("POST", "/v1/messages/count_tokens", body, betas=betas)
+        answer = await self._in_time(self._exchange("POST", "/v1/messages/count_tokens", body, betas=betas))
         count = answer.get("input_tokens")
         if not isinstance(count, int):
             raise InvalidResponseError("the count endpoint's answer has no input_tokens")
         return count
 
     async def models(self) -> list[dict[str, Any]]:
-        """Ask the endpoint for its models, all pages."""
+        """Ask the endpoint for its models, the retired ones too, all pages."""
+        return await self._in_time(self._pages())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.close()
+
+    async def _pages(self) -> list[dict[str, Any]]:
         models: list[dict[str, Any]] = []
-        query = {"limit": "1000"}
+        query: dict[str, Any] = {"limit": "1000", "lifecycle": ["active", "deprecated", "retired"]}
         seen: set[str] = set()
         while True:
             page = await self._exchange("GET", "/v1/models", query=query)
@@ -144,23 +140,11 @@ class Endpoint:
             seen.add(last)
             query["after_id"] = last
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._client.close()
-
     async def _open(self, call: Call) -> Stream:
         limit = self._first_event
         if limit is None or not call.request.stream:
             return await self._opened(call)
-        try:
-            async with self._clock.timeout(limit):
-                return await self._opened(call)
-        except CallTimeoutError:  # another limit's
-            raise
-        except TimeoutError as error:
-            raise CallTimeoutError(
-                "no event came within deadline.first_event", code="first_event_timeout", context={"first_event": limit}
-            ) from error
+        return await within(self._clock, limit, self._opened(call), lambda: late("first_event", limit))
 
     async def _opened(self, call: Call) -> Stream:
         request = call.request
@@ -181,7 +165,7 @@ class Endpoint:
             snapshot,
             first=first,
             request_id=_request_id(response),
-            price=self._price,
+            price=self._price and partial(self._price, request),
         )
         stream.first_chunk = self._clock.monotonic()
         return stream
@@ -193,14 +177,15 @@ class Endpoint:
         # Raw bytes cost less, but not each answer has them: one may be compressed, or have been read at once.
         decoded = "content-encoding" in response.headers or response.is_stream_consumed
         reads: AsyncIterator[bytes] = response.aiter_bytes() if decoded else response.aiter_raw()
+        quiet_since: float | None = None
         try:
             while True:
-                data = await self._read(reads, call, snapshot)
+                data = await self._read(reads, call, snapshot, quiet_since)
                 chunks: list[MessageChunk] = []
                 try:
                     for chunk in chunks_of(events.finish() if data is None else events.feed(data)):
                         if chunk.type == "error":
-                            raise error_of(None, chunk.data, response.headers, now=self._clock.now())
+                            raise self._error(chunk.data, response)
                         snapshot.add(chunk)
                         chunks.append(chunk)
                 except ProviderError as error:
@@ -212,10 +197,16 @@ class Endpoint:
                     raise
                 if snapshot.complete and snapshot.completed_at is None:
                     snapshot.completed_at = self._clock.monotonic()
+                if chunks and (chunks[-1].type != "ping" or any(chunk.type != "ping" for chunk in chunks)):
+                    quiet_since = None
+                elif quiet_since is None:
+                    quiet_since = self._clock.monotonic()
                 if chunks:
                     yield chunks
                 if data is None:
-                    snapshot.finish()
+                    if not snapshot.complete:
+                        snapshot.finish()
+                        _log.warning("the stream ended after its stop reason, yet without message_stop")
                     return
         except ProviderError as error:
             error.request_id = error.request_id or _request_id(response)
@@ -223,36 +214,40 @@ class Endpoint:
         finally:
             await response.aclose()
 
-    async def _read(self, reads: AsyncIterator[bytes], call: Call, snapshot: Snapshot) -> bytes | None:
+    async def _read(
+        self, reads: AsyncIterator[bytes], call: Call, snapshot: Snapshot, quiet_since: float | None
+    ) -> bytes | None:
         """The bytes of the next network read; ``None`` at the end of the body."""
-        limit = _LINGER if snapshot.complete else self._read_limit(call)
+        limit = (_LINGER, TimeoutError) if snapshot.complete else self._limit_of_read(call, quiet_since)
         try:
             if limit is None:
                 return await anext(reads, None)
-            async with self._clock.timeout(limit):
-                return await anext(reads, None)
-        except (TimeoutError, httpx2.HTTPError, httpx2.StreamError) as error:
+            return await within(self._clock, limit[0], anext(reads, None), limit[1])
+        except Exception as error:  # whatever a transport raises
             if snapshot.complete:
                 _log.debug("the body of a complete message did not end well: %r", error)
                 return None
-            if isinstance(error, TimeoutError) and (call.deadline is None or self._clock.monotonic() < call.deadline):
-                raise CallTimeoutError(_TIMEOUTS["read"][1], code=_TIMEOUTS["read"][0]) from error
-            raise _broken(error) from error
+            raise broken(error, streamed=call.request.stream) from error
 
-    def _read_limit(self, call: Call) -> float | None:
-        """Seconds that the next read may take; ``None`` where the transport sees to it, which costs less."""
-        left = None if call.deadline is None else call.deadline - self._clock.monotonic()
-        between = self._between_events
-        if left is None or (between is not None and between < left):
-            return None if self._times_out else between
-        return left
+    def _limit_of_read(self, call: Call, quiet_since: float | None) -> tuple[float, Callable[[], Exception]] | None:
+        """Seconds that the next read may take, and what is raised past them; ``None`` where the transport sees to it,
+        which costs less."""
+        limit: Limit = "between_events"
+        left = whole = inf if self._between_events is None else self._between_events
+        if call.deadline is not None and (until := call.deadline - self._clock.monotonic()) < left:
+            limit, left, whole = "total", until, call.deadline - call.started
+        if quiet_since is not None and (until := quiet_since + self._pings - self._clock.monotonic()) < left:
+            limit, left, whole = "pings", until, self._pings
+        if left == inf or (limit == "between_events" and self._times_out):
+            return None
+        return left, partial(late, limit, whole)
 
     async def _plain_chunk(
         self, response: httpx2.Response, snapshot: Snapshot
     ) -> AsyncGenerator[Sequence[MessageChunk], None]:
         message = await self._json(response)
         if message.get("type") == "error":
-            raise error_of(None, message, response.headers, now=self._clock.now())
+            raise self._error(message, response)
         try:
             snapshot.take(message)
         except InvalidResponseError as error:
@@ -266,17 +261,22 @@ class Endpoint:
         path: str,
         body: Mapping[str, Any] | None = None,
         *,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
         betas: Sequence[str] = (),
     ) -> dict[str, Any]:
         options: RequestOptions = {"timeout": self._plain, "params": query or {}}
         return await self._json(await self._send(method, path, body, options, betas=betas))
 
+    async def _in_time(self, work: Awaitable[_T]) -> _T:
+        """Bound what is no call: the HTTP layer bounds each read by itself, and a body may come byte by byte."""
+        limit = self._total
+        return await (work if limit is None else within(self._clock, limit, work, lambda: late("total", limit)))
+
     async def _json(self, response: httpx2.Response) -> dict[str, Any]:
         try:
             data = await response.aread()
-        except httpx2.HTTPError as error:
-            raise _broken(error) from error
+        except Exception as error:  # whatever a transport raises
+            raise broken(error, streamed=False) from error
         try:
             value = lenient_json(data)
         except ValueError as error:
@@ -313,29 +313,51 @@ class Endpoint:
             else:
                 response = await self._client.post(path, body=body, cast_to=httpx2.Response, options=options)
         except anthropic.APIStatusError as error:
-            self._keep_limits(error.response, call)
-            secret = error.request.headers.get("authorization", "").removeprefix("Bearer ")
-            raise error_of(
-                error.status_code, error.body, error.response.headers, now=self._clock.now(), secret=secret
-            ) from error
+            _keep_limits(error.response, call)
+            refusal = self._error(error.body, error.response, error.status_code)
+            _mask(error)
+            if isinstance(refusal, AuthenticationError) and self._drops_token(call):
+                refusal.retryable = True
+            raise refusal from error
         except anthropic.APIConnectionError as error:
-            raise _not_sent(error) from error
-        except httpx2.HTTPError as error:  # in the middle of a refusal
-            raise _broken(error) from error
+            raise unanswered(error, error.request.url.host, streamed=stream) from error
+        except (httpx2.HTTPError, ConnectionError, TimeoutError) as error:  # in the middle of a refusal
+            raise broken(error, streamed=stream) from error
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
         except Exception as error:
             if _is_about_credentials(error):
                 raise AuthenticationError(str(error)) from error
-            raise InvalidResponseError(f"the answer cannot be read: {error!r}") from error
-        self._keep_limits(response, call)
+            raise InvalidResponseError(f"the answer cannot be read: {type(error).__name__}: {error}") from error
+        _keep_limits(response, call)
         return response
 
-    def _keep_limits(self, response: httpx2.Response, call: Call | None) -> None:
-        if limits := {name: value for name, value in response.headers.items() if name.startswith(_LIMIT_HEADERS)}:
-            self.rate_limits = limits
-            if call is not None:
-                call.limits = limits
+    def _error(self, body: object, response: httpx2.Response, status: int | None = None) -> ProviderError:
+        credentials = credentials_in(response.request.headers)
+        return error_of(status, body, response.headers, now=self._clock.now(), credentials=credentials)
+
+    def _drops_token(self, call: Call | None) -> bool:
+        """Let go of a short-lived token that was refused; whether another attempt would get a fresh one."""
+        # The SDK does so in its own retries, which are off.
+        cache = getattr(self._client, "_token_cache", None)
+        if cache is None:
+            return False
+        cache.invalidate()
+        return call is not None and all(attempt.error_code != AuthenticationError.code for attempt in call.attempts)
+
+
+def _keep_limits(response: httpx2.Response, call: Call | None) -> None:
+    if call is not None:
+        call.limits = {name: value for name, value in response.headers.items() if name.startswith(_LIMIT_HEADERS)}
+
+
+def _mask(error: anthropic.APIStatusError) -> None:
+    """Mask what the SDK's error shows: the whole body stands in its text, and so in a traceback of ours."""
+    credentials = credentials_in(error.request.headers)
+    body, headers = masked_within(error.body, credentials), masked_within(error.response.headers, credentials)
+    error.response = httpx2.Response(error.status_code, headers=headers, request=error.request)
+    message = masked_text(error.message, credentials)
+    anthropic.APIStatusError.__init__(error, message, response=error.response, body=body)
 
 
 _RawStream = AsyncStream[object]
@@ -352,12 +374,12 @@ def has_credentials(settings: EndpointSettings) -> bool:
     try:
         match settings.kind:
             case "bedrock":
-                return any(map(os.environ.get, _BEDROCK_KEYS)) or _has_aws_credentials()
+                return _has_key("AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_AWS_API_KEY") or _has_aws_credentials()
             case "vertex":
                 return _google_project() is not None
             case "foundry":
-                return bool(os.environ.get("ANTHROPIC_FOUNDRY_API_KEY"))
-        return bool(os.environ.get("ANTHROPIC_API_KEY")) or default_credentials() is not None
+                return _has_key("ANTHROPIC_FOUNDRY_API_KEY")
+        return _has_key("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") or default_credentials() is not None
     except ImportError as error:
         raise ConfigurationError(
             f"endpoint={settings.kind} needs an extra: pip install 'claudeprov[{settings.kind}]'"
@@ -368,7 +390,16 @@ def has_credentials(settings: EndpointSettings) -> bool:
         raise
 
 
-_BEDROCK_KEYS = ("AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_AWS_API_KEY")
+def _has_key(*names: str) -> bool:
+    """Whether a variable of the environment holds a key; the first that does is the one that is sent."""
+    for name in names:
+        if key := os.environ.get(name):
+            if not key.isprintable():
+                raise AuthenticationError(
+                    f"{name} cannot be sent: it holds a line break or another such character; set it to the key alone"
+                )
+            return True
+    return False
 
 
 def _has_aws_credentials() -> bool:
@@ -434,43 +465,7 @@ def _client(settings: EndpointSettings, http: httpx2.AsyncClient, *, replay: boo
         raise ConfigurationError(f"endpoint={kind}: {error}") from error
 
 
-def _not_sent(error: anthropic.APIConnectionError) -> ProviderError:
-    cause = error.__cause__
-    while cause is not None:
-        if isinstance(cause, ProviderError):  # raised by a transport of ours
-            return cause
-        if isinstance(cause, httpx2.TimeoutException):
-            return _timeout(cause)
-        cause = cause.__cause__
-    reason = error.__cause__ or error
-    return ConnectionFailedError(f"no answer from {error.request.url.host}: {_reason(reason)}")
-
-
-def _broken(error: Exception) -> ProviderError:
-    if isinstance(error, httpx2.TimeoutException):
-        return _timeout(error)
-    if isinstance(error, TimeoutError):
-        return CallTimeoutError("the call's deadline passed", code="deadline_exceeded")
-    return StreamInterruptedError(f"the connection broke in the middle of the answer: {_reason(error)}")
-
-
-def _timeout(error: httpx2.TimeoutException) -> CallTimeoutError:
-    kind = type(error).__name__.removesuffix("Timeout").lower()
-    code, what = _TIMEOUTS.get(kind, ("timeout", "a time limit passed"))
-    return CallTimeoutError(what, code=code)
-
-
-_TIMEOUTS = {
-    "connect": ("connect_timeout", "no connection could be made within deadline.connect"),
-    "read": ("read_timeout", "nothing came in time: deadline.between_events, of a plain exchange deadline.total"),
-    "write": ("write_timeout", "the request could not be written in time"),
-    "pool": ("pool_timeout", "no connection of the pool became free in time"),
-}
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
 def _request_id(response: httpx2.Response) -> str | None:
-    return response.headers.get("request-id")
+    """The service's id of the attempt. A gateway may write anything there."""
+    id_ = response.headers.get("request-id")
+    return id_ and masked_text(id_, credentials_in(response.request.headers))

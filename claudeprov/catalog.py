@@ -1,6 +1,7 @@
 """The catalogue: what is known of each model, read from the files of ``conf/model``.
 
 A file that has an ``id`` describes a model; one that has only a defaults list is a short name for another file.
+``custom.yaml`` is a model of which nothing is known.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from claudeprov.paths import conf_dir
 
 Line = Literal["fable", "mythos", "opus", "sonnet", "haiku"]
 EffortLevel = Literal["low", "medium", "high", "xhigh", "max"]
+ThinkingKind = Literal["adaptive", "enabled", "disabled", "between_tools"]
 Status = Literal["active", "deprecated", "retired", "local"]
 """``local`` is a model of no service: whoever runs it decides on its life."""
 
 _PRICING = "/pricing@_global_.pricing"
+_UNKNOWN = "custom"
+"""The file of a model of which nothing is known."""
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both safe; the first is ten times as fast
 
 
@@ -48,11 +52,13 @@ class PlatformIds(_Frozen):
     bedrock: str | None
     vertex: str | None
     foundry: str | None
+    mantle: str | None = None
+    """Name at Bedrock's Messages endpoint, where that is another than in Bedrock's older interfaces."""
 
     @property
     def known(self) -> tuple[str, ...]:
         """The names that there are."""
-        return tuple(name for name in (self.bedrock, self.vertex, self.foundry) if name)
+        return tuple(name for name in (self.bedrock, self.mantle, self.vertex, self.foundry) if name)
 
 
 class KnowledgeCutoff(_Frozen):
@@ -70,49 +76,49 @@ class ToolPromptTokens(_Frozen):
 
 
 class Thinking(_Frozen):
-    """How the model takes ``thinking``; no kinds means that it does not think."""
+    """How the model takes ``thinking``; no kinds means that it does not think, ``None`` that nothing is known."""
 
-    kinds: tuple[Literal["adaptive", "enabled", "disabled", "between_tools"], ...]
-    on_when_omitted: bool
-    always_on: bool
+    kinds: tuple[ThinkingKind, ...] | None
+    on_when_omitted: bool | None
+    always_on: bool | None
     off_up_to_effort: EffortLevel | None
     """The highest effort at which thinking may be turned off; ``None`` where effort does not matter."""
-    blocks_bound_to_prefix: Literal["all_accounts", "new_accounts", "disputed", "never"]
+    blocks_bound_to_prefix: Literal["all_accounts", "new_accounts", "disputed", "never"] | None
     """Whether a thinking block is refused after a changed prefix (new accounts: those since 2026-08-31)."""
 
 
 class Effort(_Frozen):
-    """The values of ``output_config.effort``; no levels means that the parameter is refused."""
+    """The values of ``output_config.effort``; no levels means that it is refused, ``None`` that nothing is known."""
 
-    levels: tuple[EffortLevel, ...]
+    levels: tuple[EffortLevel, ...] | None
     default: EffortLevel | None
 
 
 class Capabilities(_Frozen):
-    """What a request to the model may ask for."""
+    """What a request to the model may ask for; ``None`` where that is not known."""
 
     thinking: Thinking
     effort: Effort
-    tool_use: bool
-    forced_tool_choice: bool
-    structured_outputs: bool
-    computer_use: tuple[str, ...]
-    web_search: bool
-    code_execution: bool
-    tool_search: bool
-    images: Literal["standard", "high_resolution"] | None
-    pdf: bool
-    citations: bool
-    prompt_caching: bool
-    batch: bool
-    batch_300k_output: bool
-    compaction: bool
-    inference_geo: bool
-    sampling_params: bool
+    tool_use: bool | None
+    forced_tool_choice: bool | None
+    structured_outputs: bool | None
+    computer_use: tuple[str, ...] | None
+    web_search: bool | None
+    code_execution: bool | None
+    tool_search: bool | None
+    images: Literal["none", "standard", "high_resolution"] | None
+    pdf: bool | None
+    citations: bool | None
+    prompt_caching: bool | None
+    batch: bool | None
+    batch_300k_output: bool | None
+    compaction: bool | None
+    inference_geo: bool | None
+    sampling_params: bool | None
     """Whether ``temperature``, ``top_p`` and ``top_k`` are taken, under API versions that still have them."""
-    prefill: bool
-    mid_conversation_system: bool
-    refusal_classifiers: bool
+    prefill: bool | None
+    mid_conversation_system: bool | None
+    refusal_classifiers: bool | None
 
 
 class Model(_Frozen):
@@ -129,8 +135,10 @@ class Model(_Frozen):
     """How sure the figures are; a comment in the model's file says what is not."""
     lifecycle: Lifecycle
     knowledge_cutoff: KnowledgeCutoff
-    context_window: PositiveInt
-    max_output_tokens: PositiveInt
+    context_window: PositiveInt | None
+    """Input and output together; ``None`` where it is not known."""
+    max_output_tokens: PositiveInt | None
+    """``None`` where it is not known."""
     tokenizer: Literal["claude-3", "claude-4.7"] | None
     """The generation: token counts of one are not those of the other."""
     min_cacheable_tokens: PositiveInt | None
@@ -141,7 +149,10 @@ class Model(_Frozen):
 
     def id_on(self, endpoint: str) -> str:
         """Return the name to send to an *endpoint* of that kind: the platform's own, or ``id`` where it has none."""
-        return getattr(self.platform_ids, endpoint, None) or self.id
+        # The SDK's client for Bedrock speaks to its Messages endpoint.
+        names = self.platform_ids
+        own = (names.mantle or names.bedrock) if endpoint == "bedrock" else getattr(names, endpoint, None)
+        return own or self.id
 
 
 class Catalog:
@@ -151,12 +162,20 @@ class Catalog:
         models: Each once.
         shortcuts: Names that configuration can choose a model by, to ids.
         price_lists: Ids to names of files of ``conf/pricing``.
+        told: Ids to the names of the fields that an endpoint has told, and not the files.
     """
 
-    def __init__(self, models: Iterable[Model], shortcuts: Mapping[str, str], price_lists: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        models: Iterable[Model],
+        shortcuts: Mapping[str, str],
+        price_lists: Mapping[str, str],
+        told: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self._models = {model.id: model for model in sorted(models, key=_by_line)}
         self._shortcuts = dict(shortcuts)
         self._price_lists = dict(price_lists)
+        self._told = dict(told or {})
         self._ids: dict[str, str] = {}
         for model in self:
             self._ids |= dict.fromkeys((model.id, *model.aliases, *model.platform_ids.known), model.id)
@@ -170,6 +189,20 @@ class Catalog:
 
     def __contains__(self, name: object) -> bool:
         return name in self._ids
+
+    def including(self, *models: Model, told: Mapping[str, tuple[str, ...]] | None = None) -> Catalog:
+        """Return this catalogue with *models* in place of those of their ids, or added.
+
+        Args:
+            models: Each once.
+            told: As of the class, beside what is told here.
+        """
+        merged = self._models | {model.id: model for model in models}
+        return Catalog(merged.values(), self._shortcuts, self._price_lists, {**self._told, **(told or {})})
+
+    def told(self, model: Model) -> tuple[str, ...]:
+        """Return which fields of *model* an endpoint told otherwise than the files; ``id`` of a new model."""
+        return self._told.get(model.id, ())
 
     def get(self, name: str) -> Model | None:
         """Return the model of that id, alias, short name or platform id, if there is one."""
@@ -185,7 +218,8 @@ class Catalog:
         if model is None:
             nearest = get_close_matches(name, self._ids, n=3, cutoff=0)
             raise ConfigurationError(
-                f"model {name!r} is not in the catalogue; the nearest names are {', '.join(nearest)}",
+                f"model {name!r} is not in the catalogue; the nearest names are {', '.join(nearest)}; "
+                "list_models(live=True) asks the endpoint for newer ones",
                 context={"model": name, "nearest": nearest},
             )
         return model
@@ -209,12 +243,21 @@ def catalog() -> Catalog:
     for file in (conf_dir() / "model").glob("*.yaml"):
         content = read_yaml(file)
         defaults = content.pop("defaults")
+        if file.stem == _UNKNOWN:
+            continue
         if content:
             models.append(Model.model_validate(content))
             price_lists[content["id"]] = defaults[0][_PRICING]
         else:
             shortcuts[file.stem] = defaults[0]
     return Catalog(models, shortcuts, price_lists)
+
+
+def unknown_model(id_: str) -> Model:
+    """Return a model of which nothing but the id is known."""
+    content = read_yaml(conf_dir() / "model" / f"{_UNKNOWN}.yaml")
+    del content["defaults"]
+    return Model.model_validate(content | {"id": id_, "display_name": id_})
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

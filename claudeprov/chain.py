@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from claudeprov.clock import Clock
+from claudeprov.errors import ProviderError
 from claudeprov.request import MessageRequest
 from claudeprov.response import Attempt
 from claudeprov.route import route_of
@@ -77,6 +79,31 @@ class Call:
         """Begin to count its time."""
         self.started: float = self.clock.monotonic()
         self.started_at: datetime = self.clock.now()
+
+    async def attempt(self, open_stream: Next) -> Stream:
+        """Open a stream by one HTTP request, and take down among ``attempts`` how that went."""
+        started = self.clock.monotonic()
+        waited = self.backoff - sum(attempt.waited for attempt in self.attempts)
+        self.limits = {}
+        request_id = error_code = None
+        try:
+            stream = await open_stream(self)
+            request_id = stream.request_id
+            return stream
+        except ProviderError as error:
+            request_id, error_code = error.request_id, error.code
+            raise
+        except BaseException as error:
+            error_code = self._cancellation() if isinstance(error, asyncio.CancelledError) else type(error).__name__
+            raise
+        finally:
+            number, seconds = len(self.attempts) + 1, self.clock.monotonic() - started
+            self.attempts.append(Attempt(number, waited, seconds, request_id, error_code, self.request.model))
+
+    def _cancellation(self) -> str:
+        """Why it is cancelled: its time is up, or somebody wants it no more. A timer may be a little early."""
+        is_late = self.deadline is not None and self.clock.monotonic() > self.deadline - 0.001
+        return "deadline_exceeded" if is_late else "cancelled"
 
 
 _ANTHROPIC = EndpointSettings(kind="anthropic")

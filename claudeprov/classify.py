@@ -6,12 +6,14 @@ words, and is told by them: a spend limit that the customer has set is an ``inva
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
 from typing import Any
 
+from claudeprov.clock import month_of
 from claudeprov.errors import (
     AuthenticationError,
     BillingError,
@@ -28,11 +30,13 @@ from claudeprov.errors import (
     ServerError,
     SpendLimitError,
 )
-from claudeprov.mask import MASK
+from claudeprov.mask import masked_text, masked_within
 
 _CUSTOMER_SPEND_LIMIT = "You have reached your specified API usage limits"
+_REGAINED = re.compile(r"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC")
+_MONTHLY_SPEND_LIMIT = "enforced_spend_limit_reached"
 _SPEND_LIMITS = frozenset(
-    ("enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached")
+    (_MONTHLY_SPEND_LIMIT, "contract_spend_limit_reached", "linked_organization_spend_limit_reached")
 )
 _TRANSIENT = frozenset(("cmek_key_unreachable", "cmek_context_unavailable", "compaction_unavailable"))
 
@@ -66,19 +70,25 @@ _TIMEOUT_CODE = "gateway_timeout"
 _CODE_BY_STATUS = {408: "request_timeout", 503: "service_unavailable", 504: _TIMEOUT_CODE}
 _NOT_RETRYABLE = frozenset((499, 501))
 _YEAR = 366 * 24 * 3600.0
+_NO_MESSAGE = "the API sent an error that does not say what is wrong"
 
 
 def error_of(
-    status: int | None, body: object, headers: Mapping[str, str] | None = None, *, now: datetime, secret: str = ""
+    status: int | None,
+    body: object,
+    headers: Mapping[str, str] | None = None,
+    *,
+    now: datetime,
+    credentials: Sequence[str] = (),
 ) -> ProviderError:
     """The error that an answer is.
 
     Args:
-        status: The HTTP status; ``None`` for an error event inside a stream.
+        status: The HTTP status; ``None`` for an error inside an answer of status 200.
         body: The answer's JSON, or its text where it is none.
         headers: The answer's headers.
-        now: The time against which a ``retry-after`` date is read.
-        secret: The credential that was sent; a gateway may echo it.
+        now: The time against which a ``retry-after`` date is read, where the answer has no ``date``.
+        credentials: What was sent as such; a gateway may echo it.
     """
     headers = headers or {}
     error = body.get("error") if isinstance(body, dict) else None
@@ -88,9 +98,8 @@ def error_of(
     error_code = details.get("error_code") if isinstance(details, dict) else None
     error_code = error_code if isinstance(error_code, str) else None
     message = error.get("message")
-    message = message if isinstance(message, str) else f"the API answered with status {status}"
-    if secret:
-        message = message.replace(secret, MASK)
+    if not isinstance(message, str):
+        message = f"the API answered with status {status}" if status else _NO_MESSAGE
     wait = retry_after(headers, now=now)
     should_retry = headers.get("x-should-retry")
 
@@ -109,19 +118,24 @@ def error_of(
     context: dict[str, Any] = {"status": status, "type": kind}
     if details is not None:
         context["details"] = details
+    resets_at = _resets_at(code, message, now) if cls is SpendLimitError else None
+    if resets_at is not None:  # such an answer has no retry-after
+        context["resets_at"] = resets_at.isoformat()
+        wait = max((resets_at - now).total_seconds(), 0.0)
     return cls(
-        message,
-        code=code,
-        context={name: value for name, value in context.items() if value is not None},
+        masked_text(message, credentials),
+        code=code and masked_text(code, credentials),
+        context=masked_within({name: value for name, value in context.items() if value is not None}, credentials),
         retryable=retryable,
         retry_after=wait,
-        request_id=request_id if isinstance(request_id, str) else None,
+        request_id=masked_text(request_id, credentials) if isinstance(request_id, str) else None,
     )
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Seconds to wait, from ``retry-after-ms`` or ``retry-after`` (seconds or a date); ``None`` if neither says.
 
+    A date is as far off as it is from the answer's own ``date``, for the two clocks may differ, or else from *now*.
     Never more than a year, so that a date can be made of it.
     """
     for name, scale in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
@@ -130,12 +144,30 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
         except (KeyError, ValueError):
             continue
         return None if isnan(seconds) else min(max(seconds, 0.0), _YEAR)
-    try:
-        date = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
+    until = _date(headers, "retry-after")
+    if until is None:
         return None
-    wait = date.replace(tzinfo=date.tzinfo or UTC) - now  # a date "-0000" is in UTC, too
-    return min(max(wait.total_seconds(), 0.0), _YEAR)
+    return min(max((until - (_date(headers, "date") or now)).total_seconds(), 0.0), _YEAR)
+
+
+def _date(headers: Mapping[str, str], name: str) -> datetime | None:
+    """The date that a header says, if that can be read."""
+    try:
+        date = parsedate_to_datetime(headers[name])
+    except (KeyError, ValueError, OverflowError, IndexError, TypeError):  # all that the parser raises
+        return None
+    return date.replace(tzinfo=date.tzinfo or UTC)  # a date "-0000" is in UTC, too
+
+
+def _resets_at(code: str | None, message: str, now: datetime) -> datetime | None:
+    """When a spend limit passes, if that is known: the tier's with the month, the customer's when its message says."""
+    if code == _MONTHLY_SPEND_LIMIT:
+        return month_of(now)[1]
+    told = _REGAINED.search(message)
+    try:
+        return told and datetime.fromisoformat(f"{told[1]}T{told[2]}Z")
+    except ValueError:
+        return None
 
 
 def _class_of(status: int | None, kind: object, error_code: str | None, message: str) -> type[ProviderError]:

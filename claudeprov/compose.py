@@ -36,7 +36,7 @@ from pydantic import ValidationError
 from claudeprov.errors import ConfigurationError
 from claudeprov.paths import conf_dir
 from claudeprov.problem import configuration_error, masked_text, origin_of, problem, problems_of
-from claudeprov.settings import CONFIG_DIR, GROUPS, PREFIX, Settings, keys
+from claudeprov.settings import COMBINED, CONFIG_DIR, GROUPS, PREFIX, Settings, keys
 
 _PRIMARY = "config"
 _USER, _ENVIRONMENT, _OVERRIDE = range(3)
@@ -83,6 +83,11 @@ class _Assignment:
     @property
     def chooses(self) -> bool:
         return self.key in GROUPS and not isinstance(self.value, dict)
+
+    @property
+    def options(self) -> list[Any]:
+        """The options that it chooses: one, or several of a group that combines them."""
+        return self.value if self.key in COMBINED and isinstance(self.value, list) else [self.value]
 
 
 class _Source(FileConfigSource):
@@ -213,7 +218,8 @@ def _environment_assignments() -> Iterator[_Assignment]:
             raise configuration_error(problem(name, "is no setting", "the environment", allowed=near, word=name))
         key = variables[name]
         try:
-            yield _assignment(key, text if key in GROUPS else _value_in(text), origin, _ENVIRONMENT)
+            is_name = key in GROUPS and not (key in COMBINED and text.startswith("["))
+            yield _assignment(key, text if is_name else _value_in(text), origin, _ENVIRONMENT)
         except _UNREADABLE:
             raise configuration_error(problem(key, "cannot be read as YAML", origin, value=text)) from None
 
@@ -270,7 +276,9 @@ def _compose(repository: CachingConfigRepository, assignments: Sequence[_Assignm
     defaults = create_defaults_list(
         repository, _PRIMARY, [choice.override for choice in chosen.values()], prepend_hydra=False, skip_missing=False
     )
-    choices = defaults.overrides.known_choices
+    choices = defaults.overrides.known_choices | {
+        group: f"[{','.join(choice.options)}]" for group, choice in chosen.items() if isinstance(choice.value, list)
+    }
     parents = {default.config_path: default.parent for default in defaults.defaults}
     chosen_by = {
         group: _file(repository, parents[f"{group}/{option}"])
@@ -301,12 +309,19 @@ def _merged(repository: CachingConfigRepository, defaults: DefaultsList) -> tupl
     """Return what the files of a defaults list hold together, and which file each key has its value from."""
     config = OmegaConf.create()
     origins: dict[str, str] = {}
+    tools: dict[str, tuple[Any, str]] = {}
     for default in defaults.defaults:
         loaded, file = _loaded(repository, default.config_path), _file(repository, default.config_path)
         if not isinstance(loaded.config, DictConfig):
             raise ConfigurationError(f"{file} must hold a mapping of keys to values")
+        content = _plain(loaded.config)
+        if default.package == "tools":
+            for name, tool in (content.get("declared") or {}).items():
+                known, other = tools.setdefault(name, (tool, file))
+                if known != tool:  # what came of both would be neither
+                    raise configuration_error(problem(f"tools.declared.{name}", f"is another tool in {other}", file))
         config.merge_with(ConfigLoaderImpl._embed_result_config(loaded, default.package).config)
-        _note(origins, [key for key, _ in _leaves(_plain(loaded.config), default.package or "")], file)
+        _note(origins, [key for key, _ in _leaves(content, default.package or "")], file)
     return config, origins
 
 
@@ -335,11 +350,14 @@ def _check_option(choice: _Assignment, repository: CachingConfigRepository) -> N
         if Settings.model_fields[choice.key].is_required():
             what = f"the group {choice.key} cannot be taken away, it needs an option"
             raise configuration_error(problem(choice.key, what, choice.origin, allowed=found))
-    elif choice.value not in found:
+        return
+    for option in choice.options:
+        if option in found:
+            continue
         what = f"the group {choice.key} has no such option"
-        raise configuration_error(
-            problem(choice.key, what, choice.origin, value=choice.value, allowed=found, word=choice.value)
-        )
+        if choice.key == "model":
+            what += "; one that is newer than this version is chosen by model=custom model.id=ID"
+        raise configuration_error(problem(choice.key, what, choice.origin, value=option, allowed=found, word=option))
 
 
 def _check_deletion(assignment: _Assignment, config: DictConfig) -> None:

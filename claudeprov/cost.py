@@ -3,7 +3,7 @@
     prompt = input + cache writes + cache reads
     rates  = fast prices if usage.speed is fast, else the tier whose threshold the prompt exceeds, else list prices;
              as of the day of the request
-    cost   = tokens x rates x (batch multiplier) x (US multiplier) + searches x fee
+    cost   = tokens x rates x (batch multiplier) x (US multiplier) x (configured multiplier) + searches x fee
 
 Source: Anthropic's price page and release notes up to November 2026. Nothing is rounded.
 """
@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 from claudeprov.catalog import catalog
 from claudeprov.errors import ConfigurationError
-from claudeprov.pricing import Prices, Rates, list_prices
+from claudeprov.pricing import PriceBook, Prices, Rates
 
 __all__ = ["Cost", "LineItem", "Prices", "cost_of"]
 
-_EXACT = Context(prec=60)
+EXACT = Context(prec=60)
+"""In which amounts of money are added and multiplied: none of theirs has as many digits."""
 _NOTHING = Decimal(0)
 _UNKNOWN = Rates()
 _BILLED_REFUSALS = ("bio", "frontier_llm", "reasoning_extraction")
@@ -61,12 +62,32 @@ class Cost:
     """The cost of a call."""
 
     total_usd: Decimal | None
-    """``None``, never 0, where a price is unknown."""
+    """``None``, never 0, where a price is unknown, or an answer broke off."""
     items: tuple[LineItem, ...]
     reason: str | None = None
     """Why the total is unknown."""
     notes: tuple[str, ...] = ()
     """What makes the bill differ from the list prices, and cannot be computed from usage."""
+    low_usd: Decimal | None = None
+    """The least that it was: of an answer that broke off, what has arrived; else ``total_usd``."""
+    high_usd: Decimal | None = None
+    """The most that it can have been; else ``total_usd``. ``None`` where it has no bound or a price is unknown."""
+
+    def __post_init__(self) -> None:
+        if self.total_usd is not None:
+            object.__setattr__(self, "low_usd", self.total_usd)
+            object.__setattr__(self, "high_usd", self.total_usd)
+
+    def __add__(self, other: Cost) -> Cost:
+        """What both cost together; what is unknown of either is unknown of both."""
+        return Cost(
+            _sum(self.total_usd, other.total_usd),
+            (*self.items, *other.items),
+            self.reason or other.reason,
+            tuple(dict.fromkeys((*self.notes, *other.notes))),
+            _sum(self.low_usd, other.low_usd),
+            _sum(self.high_usd, other.high_usd),
+        )
 
 
 def cost_of(
@@ -76,12 +97,13 @@ def cost_of(
     at: datetime | None = None,
     batch: bool = False,
     message: Any = None,
-    prices: Prices | None = None,
+    prices: Prices | PriceBook | None = None,
 ) -> Cost:
     """Price one response.
 
     Not in the sum, for usage does not tell them: code execution, fallback credits, commitments (priority tier), and the
-    10 % that regional endpoints of Bedrock and Google Cloud cost more. ``notes`` say so where usage hints at it.
+    10 % that regional endpoints of Bedrock and Google Cloud cost more. ``notes`` say so where usage hints at it; give
+    the last as ``Prices.multiplier``.
 
     Args:
         usage: The API's usage object: a mapping, or an object with its fields as attributes. Fields that
@@ -90,7 +112,7 @@ def cost_of(
         at: When the request was made, aware; now if left out.
         batch: Whether it was an item of a batch; usage may say so too.
         message: The API's message object, which decides whether a refusal is billed; without it, it is.
-        prices: The model's prices in place of the catalogue's.
+        prices: The model's prices in place of the catalogue's, or those of all models.
 
     Raises:
         ConfigurationError: *at* is naive.
@@ -110,17 +132,18 @@ def cost_of(
             us=_get(usage, "inference_geo") == "us",
         )
         free = _unbilled_refusals(message, main, terms.day)
-        own = prices or list_prices(main)
-        entries = _entries(usage)
-        notes = tuple(_notes(usage))
-        with localcontext(_EXACT):
+        book = prices if isinstance(prices, PriceBook) else PriceBook()
+        own = prices if isinstance(prices, Prices) else book.of(main)
+        entries = billed_entries(usage)
+        notes = tuple(_notes(usage, message))
+        with localcontext(EXACT):
             for entry in entries:
                 kind = _get(entry, "type")
                 served = _id(_get(entry, "model") or main)
                 items += _token_items(
                     entry,
                     served,
-                    own if served == main else list_prices(served),
+                    own if served == main else book.of(served),
                     terms._replace(fast=False) if kind == "advisor_message" else terms,
                     label=f"{kind}: " if kind else "",
                     free=free.get(served) if kind is None or kind in _EXECUTOR else None,
@@ -135,6 +158,11 @@ def cost_of(
     elif all(_get(entry, name) is None for entry in (usage, *entries) for name in _COUNTED):
         reason = "usage holds no count"
     return Cost(total if reason is None else None, tuple(items), reason, notes)
+
+
+def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    with localcontext(EXACT):
+        return None if one is None or other is None else one + other
 
 
 class _MalformedError(ValueError):
@@ -177,8 +205,12 @@ def _id(model: Any) -> str:
     return known.id if known else model
 
 
-def _entries(usage: Any) -> list[Any]:
-    """List what is billed: each iteration, and the usage object itself unless iterations repeat its counts."""
+def billed_entries(usage: Any) -> list[Any]:
+    """List what is billed: each iteration, and the usage object itself unless iterations repeat its counts.
+
+    Raises:
+        ValueError: *usage* is not of the API's shape.
+    """
     iterations = _list(usage, "iterations")
     repeated = any(_get(entry, "type") in _EXECUTOR for entry in iterations)
     return iterations if repeated else [usage, *iterations]
@@ -233,6 +265,8 @@ def _rates(prices: Prices, prompt: int, terms: _Terms) -> tuple[Rates, Decimal, 
         factor, rule = factor * then.batch_multiplier, f"{rule}, batch x {then.batch_multiplier}"
     if terms.us and then.us_multiplier is not None:
         factor, rule = factor * then.us_multiplier, f"{rule}, US x {then.us_multiplier}"
+    if then.multiplier != 1:
+        factor, rule = factor * then.multiplier, f"{rule}, configured x {then.multiplier}"
     return rates, factor, rule
 
 
@@ -273,10 +307,12 @@ def _unbilled_refusals(message: Any, model: str, day: date) -> dict[str, str]:
     return free
 
 
-def _notes(usage: Any) -> Iterator[str]:
+def _notes(usage: Any, message: Any) -> Iterator[str]:
     if _get(usage, "service_tier") == "priority":
         yield "priority tier is paid by a commitment: list prices overstate it"
     if _get(_get(_get(usage, "fallback_credit"), "status"), "type") == "redeemed":
         yield "a fallback credit was redeemed: list prices overstate it"
-    if _get(_get(usage, "server_tool_use"), "code_execution_requests"):
+    kinds = [str(_get(block, "type")) for block in _list(message, "content")]
+    executed = any(kind.endswith("code_execution_tool_result") for kind in kinds)
+    if executed or _get(_get(usage, "server_tool_use"), "code_execution_requests"):
         yield "code execution is billed by the hour of its container: not in the sum"

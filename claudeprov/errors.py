@@ -24,6 +24,9 @@
     │   ├── InvalidResponseError            a 200 that is no answer of the Messages API
     │   └── StreamInterruptedError          a stream that broke off; ``partial`` holds what arrived
     ├── CircuitOpenError                    the breaker is open; nothing was sent
+    ├── StateUnavailableError               what processes share is out of reach; nothing was sent
+    ├── OutputError                         the answer has not the shape that was asked for
+    ├── SandboxUnavailableError             code cannot be locked in as the configuration asks; it was not run
     └── CassetteError                       a cassette cannot be read or written
         └── CassetteMissError               the request was not recorded
 
@@ -177,7 +180,10 @@ class SpendLimitError(LimitError):
 
 
 class BudgetExceededError(LimitError):
-    """The call could break the user's own budget; it was not sent."""
+    """The call could break the user's own budget, and was not sent; or it was stopped at its limit.
+
+    ``retryable`` where it fits once calls under way are settled with less than was set aside for them.
+    """
 
     code = "budget_exceeded"
 
@@ -233,6 +239,28 @@ class CircuitOpenError(ProviderError):
     retryable = True
 
 
+class StateUnavailableError(ProviderError):
+    """The state that processes share is out of reach; nothing was sent. ``retry_after`` says when it is tried again."""
+
+    code = "state_unavailable"
+    retryable = True
+
+
+class SandboxUnavailableError(ProviderError):
+    """Code cannot be locked in as the configuration asks, and was not run; or the sandbox itself broke down."""
+
+    code = "sandbox_unavailable"
+
+
+class OutputError(ProviderError):
+    """The answer has not the shape that was asked for, and is not asked for again; ``partial`` holds the last one.
+
+    ``context`` has ``problems`` (what does not fit), ``text`` (what the model wrote), ``stop_reason`` and ``repairs``.
+    """
+
+    code = "output_invalid"
+
+
 class CassetteError(ProviderError):
     """A cassette cannot be read or written."""
 
@@ -251,13 +279,23 @@ CODES: tuple[str, ...] = (
     *("service_unavailable", "gateway_timeout"),
     *("cmek_key_unreachable", "cmek_context_unavailable", "compaction_unavailable"),
     # of a CallTimeoutError
-    *("deadline_exceeded", "first_event_timeout", "connect_timeout", "read_timeout", "write_timeout", "pool_timeout"),
-    "request_timeout",
+    *("deadline_exceeded", "connect_timeout", "first_event_timeout", "between_events_timeout", "ping_timeout"),
+    *("write_timeout", "pool_timeout", "request_timeout"),
     # of a StreamInterruptedError
     *("truncated", "out_of_grammar", "invalid_json", "event_too_large", "cancelled", "abandoned"),
+    # of a RateLimitError
+    *("ramp_limit_exceeded", "queue_too_long"),
+    # of an InvalidRequestError
+    *("image_dimensions_too_large", "organization_on_hold", "refused_by_model"),
+    # of a ModelNotFoundError
+    "model_retired",
     # of a SpendLimitError
     *("enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached"),
     "customer_spend_limit_reached",
+    # of a BudgetExceededError
+    *("unbounded", "budget_stopped"),
+    # of an OutputError
+    *("output_unfinished", "output_refused"),
     # of a CassetteError
     *("malformed", "secret_found", "not_scrubbed", "recording_cancelled"),
 )

@@ -24,7 +24,7 @@ class Notice:
     call_id: str | None
     """``None`` where it concerns no single call."""
     fields: Mapping[str, Any]
-    """Figures and names, in seconds, tokens and USD; never content, never a secret."""
+    """Figures and names, in seconds, tokens and USD; never a secret, and content only where telemetry allows it."""
 
 
 class Notices:

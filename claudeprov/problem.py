@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Any
+from inspect import isclass
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from claudeprov.errors import ConfigurationError
 from claudeprov.mask import MASK
 from claudeprov.mask import masked_text as without_secrets
-from claudeprov.settings import keys
+from claudeprov.settings import Settings
 
 _LONGEST = 300
 """Characters of a value that a message shows."""
@@ -78,8 +79,12 @@ def origin_of(key: str, origins: Mapping[str, str]) -> str:
 
 def siblings(parent: str) -> tuple[str, ...]:
     """Return the names of the keys that may stand under a dotted key, or at the top under an empty one."""
-    split = (key.rpartition(".") for key, _ in keys())
-    return tuple(name for above, _, name in split if above == parent)
+    groups: list[type[BaseModel]] = [Settings]
+    for part in filter(None, parent.split(".")):
+        # Any other part is a place in a list, or a name of the user's own.
+        if found := [group.model_fields[part].annotation for group in groups if part in group.model_fields]:
+            groups = [group for annotation in found for group in _groups_in(annotation)]
+    return tuple(name for group in groups for name in group.model_fields)
 
 
 def masked(key: str, value: Any) -> Any:
@@ -97,6 +102,13 @@ def masked_text(text: str) -> str:
     """Return *text*, an override or a message about one, on one line and without a secret."""
     key, equals, _ = text.partition("=")
     return f"{key}={MASK}" if equals and _SENSITIVE.search(key) else without_secrets(" ".join(text.split()))
+
+
+def _groups_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _groups_in(part)
 
 
 def _shortened(text: str) -> str:

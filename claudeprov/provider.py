@@ -4,93 +4,52 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from weakref import WeakSet
 
-from claudeprov.catalog import Capabilities, Model, catalog
-from claudeprov.chain import Call, Next, chain
+from claudeprov.catalog import Capabilities, Catalog, Model, catalog
+from claudeprov.chain import Call, Middleware, Next, chain
 from claudeprov.clock import SYSTEM_CLOCK, Clock
+from claudeprov.contract import Health
+from claudeprov.counter import TokenCounter
+from claudeprov.endpoints import Endpoints
 from claudeprov.errors import AuthenticationError, CassetteError, ConfigurationError, ProviderError
+from claudeprov.limits import RouteLimits, read_limits
+from claudeprov.listing import merged
 from claudeprov.notice import Notices
 from claudeprov.paths import cassettes_dir
+from claudeprov.pricing import PriceBook
 from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
 from claudeprov.settings import Settings
+from claudeprov.settings.endpoint import EndpointSettings
+from claudeprov.state import Memory, State, open_state
 from claudeprov.stream import MessageStream, Stream
+from claudeprov.tokens import Estimator, TokenCount
 
 if TYPE_CHECKING:
     import httpx2
+    from pydantic import TypeAdapter
+    from typing_extensions import TypeForm
 
     from claudeprov.anthropic import Endpoint
     from claudeprov.cost import Cost
+    from claudeprov.output import OutputStream
+    from claudeprov.tools import Tool
+    from claudeprov.tools.permission import Ask, Permission
+    from claudeprov.tools.stream import ToolStream
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 Mode = Literal["live", "replay", "record"]
 """Whether calls reach the endpoint, a cassette, or both."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokenCount:
-    """How many input tokens a request is."""
-
-    input_tokens: int
-    source: Literal["endpoint"]
-    """Who counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Whether the endpoint answers."""
-
-    ok: bool
-    seconds: float
-    """Until its answer."""
-    error: ProviderError | None = None
-
-
-class AIProvider(Protocol):
-    """The platform's contract of a provider."""
-
-    async def initialize(self) -> None:
-        """Make ready for calls."""
-        ...
-
-    async def dispose(self) -> None:
-        """Close every connection, and write what is to be kept."""
-        ...
-
-    def send_message(self, request: MessageRequest | Mapping[str, Any]) -> MessageStream:
-        """Answer *request*: iterate the result, or await it."""
-        ...
-
-    async def count_tokens(self, request: MessageRequest | Mapping[str, Any]) -> TokenCount:
-        """Count the input tokens of *request*."""
-        ...
-
-    async def list_models(self, *, live: bool = False) -> Sequence[Model]:
-        """The models that are known; *live* asks the endpoint, too."""
-        ...
-
-    def get_model(self, name: str | None = None) -> Model:
-        """What is known of a model, by id or alias; the configured one if left out."""
-        ...
-
-    def capabilities(self, name: str | None = None) -> Capabilities:
-        """What a model can do."""
-        ...
-
-    async def health_check(self) -> Health:
-        """Whether the endpoint answers; costs no tokens."""
-        ...
-
-    def rate_limits(self) -> Mapping[str, str]:
-        """The service's limits, what remains of them and when they reset."""
-        ...
 
 
 class AnthropicClaudeProvider:
@@ -118,46 +77,79 @@ class AnthropicClaudeProvider:
         self._clock = clock
         self._transport = transport
         self._suite = suite
-        self._endpoint: Endpoint | None = None
+        self._endpoints: Endpoints | None = None
+        self._state: State | None = None
+        self._layers: list[Middleware] = []
+        self._limits: dict[str, Mapping[str, str]] = {}
         self._cassette: httpx2.AsyncBaseTransport | None = None
         self._open_stream: Next = self._not_initialized
-        self._defaults = _defaults(settings)
+        self._defaults = settings.defaults
+        self._catalog = catalog().including(settings.model)
         self._mode: Mode | None = None
         self._without_credentials = False
-        self._streams: WeakSet[MessageStream] = WeakSet()
+        self._streams: WeakSet[MessageStream | ToolStream] = WeakSet()
         self.notices = Notices(clock)
         """What the layers tell while calls run: ``listen`` to it."""
+        self.estimator = Estimator()
+        """What estimates tokens offline; it learns from the calls that are made."""
+        self._counter = TokenCounter(
+            lambda body, betas: self._ready().count_tokens(body, betas),
+            self.estimator,
+            clock,
+            optional=settings.endpoint.kind != "anthropic",
+        )
+        self._prices = PriceBook(settings.pricing, settings.model)
 
     async def initialize(self) -> None:
-        """Build the chain and the endpoint's client; opens no connection yet.
+        """Build the chain and the endpoints' clients; opens no connection yet.
+
+        A candidate of ``fallback.to`` whose endpoint has no credentials, or needs an extra, is logged as a warning: the
+        calls are none the worse for it until it would stand in.
 
         Raises:
             AuthenticationError: There are no credentials for the endpoint.
-            ConfigurationError: An extra is missing, or a layer of the user's own cannot be built.
+            ConfigurationError: An extra is missing, a layer of the user's own cannot be built, or the shared state
+                cannot be reached.
             CassetteError: A cassette cannot be read.
         """
-        if self._endpoint is not None:
+        if self._endpoints is not None:
             return
-        from claudeprov.anthropic import Endpoint
         from claudeprov.middleware import build
 
-        settings, transport = self.settings, self._transport
-        mode = self.mode
-        layers = build(settings, self._clock, notices=self.notices)
+        settings, mode = self.settings, self.mode
+        # A replay opens no connection, and what it plays is not to be counted against anyone.
+        make_state = Memory if mode == "replay" else open_state
+        self._state = make_state(settings, self._clock, self.notices)
+        self._layers = build(
+            settings,
+            self._clock,
+            notices=self.notices,
+            state=self._state,
+            estimator=self.estimator,
+            models=lambda name: self._catalog.get(name),
+            replay=mode == "replay",
+        )
         if mode != "live":
             with self._explained():
-                self._cassette = transport = self._open_cassette(mode)
+                self._cassette = self._open_cassette(mode)
             if self.cassette_note:
                 _log.info("%s", self.cassette_note)
-        self._endpoint = Endpoint(
-            settings.endpoint,
+        self._endpoints = Endpoints(
             settings.deadline,
             self._clock,
-            transport=transport,
+            transport=self._cassette or self._transport,
             replay=mode == "replay" or self._transport is not None,
             price=self._price,
         )
-        self._open_stream = chain(layers, self._attempt)
+        self._open_stream = chain(self._layers, self._attempt)
+        try:
+            self._endpoints.get(settings.endpoint)
+            if settings.fallback is not None:
+                self._endpoints.look_at(candidate.endpoint for candidate in settings.fallback.to if candidate.endpoint)
+            await self._state.open()
+        except BaseException:
+            await self.dispose()
+            raise
 
     async def dispose(self) -> None:
         """Cancel streams that are still open and close every connection; a recording is written to its cassette.
@@ -165,12 +157,20 @@ class AnthropicClaudeProvider:
         Raises:
             CassetteError: The recording cannot be written; nothing of it was.
         """
-        endpoint, self._endpoint = self._endpoint, None
+        endpoints, self._endpoints = self._endpoints, None
+        state, self._state = self._state, None
+        layers, self._layers = self._layers, []
         self._open_stream = self._not_initialized
-        for stream in [stream for stream in self._streams if stream.active]:
-            await stream.cancel()
-        if endpoint is not None:
-            await endpoint.close()
+        async with AsyncExitStack() as closing:  # in reverse, and each even if another fails to
+            if state is not None:
+                closing.push_async_callback(state.close)
+            for layer in layers:
+                if close := getattr(layer, "close", None):
+                    closing.push_async_callback(close)
+            if endpoints is not None:
+                closing.push_async_callback(endpoints.close)
+            for stream in [stream for stream in self._streams if stream.active]:
+                closing.push_async_callback(stream.cancel)
 
     async def __aenter__(self) -> Self:
         await self.initialize()
@@ -198,19 +198,57 @@ class AnthropicClaudeProvider:
         """Whose answers a replay gives, in one line; ``None`` where calls reach the endpoint."""
         return getattr(self._cassette, "note", None)
 
+    @overload
     def send_message(
         self, request: MessageRequest | Mapping[str, Any], *, tags: Mapping[str, Any] | None = None
-    ) -> MessageStream:
+    ) -> MessageStream: ...
+    @overload
+    def send_message(
+        self,
+        request: MessageRequest | Mapping[str, Any],
+        *,
+        output: TypeAdapter[T],
+        tags: Mapping[str, Any] | None = None,
+    ) -> OutputStream[T]: ...
+    @overload
+    def send_message(
+        self,
+        request: MessageRequest | Mapping[str, Any],
+        *,
+        output: Mapping[str, Any],
+        tags: Mapping[str, Any] | None = None,
+    ) -> OutputStream[Any]: ...
+    @overload
+    def send_message(
+        self, request: MessageRequest | Mapping[str, Any], *, output: TypeForm[T], tags: Mapping[str, Any] | None = None
+    ) -> OutputStream[T]: ...
+    def send_message(
+        self, request: MessageRequest | Mapping[str, Any], *, output: Any = None, tags: Mapping[str, Any] | None = None
+    ) -> MessageStream | OutputStream[Any]:
         """Answer *request*: iterate the result for its chunks, or await it for the whole response.
 
         Args:
             request: The Messages API's parameters; ``model`` and ``max_tokens`` default to the configuration.
+            output: The shape of the answer: a pydantic model or any type that pydantic takes, a ``TypeAdapter``, or a
+                JSON Schema. The response's ``parsed`` is then the answer, checked, and asked for again where it does
+                not fit, at most ``max_repairs`` times.
             tags: What to call it by in logs and results: a task, a user ...
 
         Raises:
-            InvalidRequestError: A parameter has the wrong type.
+            InvalidRequestError: A parameter has the wrong type, or ``output`` cannot be asked for.
         """
         request = MessageRequest.of(request).with_defaults(self._defaults)
+        if output is not None:
+            from claudeprov.output import OutputStream
+
+            model = self._catalog.get(request.model or "")
+            return OutputStream(
+                lambda request: self.send_message(request, tags=tags),
+                request,
+                output,
+                capabilities=None if model is None else model.capabilities,
+                max_repairs=self.settings.max_repairs,
+            )
         served = self._served(request.model)
         if served != request.model:
             request = request.model_copy(update={"model": served})
@@ -219,30 +257,94 @@ class AnthropicClaudeProvider:
         self._streams.add(stream)
         return stream
 
-    async def count_tokens(self, request: MessageRequest | Mapping[str, Any]) -> TokenCount:
-        """Ask the endpoint for the input tokens of *request*; free, with a rate limit of its own.
+    def run_tools(
+        self,
+        request: MessageRequest | Mapping[str, Any],
+        tools: Sequence[Tool | Mapping[str, Any]] | None = None,
+        *,
+        max_rounds: int | None = None,
+        timeout: float | None = None,
+        total: float | None = None,
+        permission: Permission | None = None,
+        ask: Ask | None = None,
+        tags: Mapping[str, Any] | None = None,
+    ) -> ToolStream:
+        """Answer *request*, and let the model use *tools* until it is done: one stream over all rounds.
+
+        Calls are checked against their schemas and permitted, then made, several at a time; all results go back in one
+        message. A call that fails is told to the model. It stops when the model does, at ``max_rounds``, when time or
+        a budget is up, or when it is cancelled; what was done is in the stream's ``run`` at any time.
+
+        Args:
+            request: As for :meth:`send_message`; tools of its own are told to the model beside *tools*.
+            tools: Tools, or definitions of the API's, which pass as they are; those configured if left out.
+            max_rounds: Answers of the model before it stops; ``tools.max_rounds`` if left out.
+            timeout: Most seconds of a call of a tool that does not say itself; ``tools.timeout`` if left out.
+            total: Most seconds of the whole; ``tools.total`` if left out.
+            permission: Decides on each call; ``tools.permissions`` if left out, which deny all effects but ``read``.
+            ask: Asks a person where permission is to be asked for; without it, that is denied.
+            tags: What to call it by in logs and results.
 
         Raises:
-            ProviderError: The endpoint refused, or did not answer.
+            ConfigurationError: The tools have a name twice, or are more than the API takes; or a limit is none.
+            InvalidRequestError: A parameter has the wrong type.
+        """
+        from claudeprov.tools.run import configured, run_tools
+
+        request = MessageRequest.of(request).with_defaults(self._defaults)
+        model = self._catalog.get(request.model or "")
+        stream = run_tools(
+            self,
+            request,
+            self.tools if tools is None else tools,
+            settings=configured(self.settings.tools, max_rounds=max_rounds, timeout=timeout, total=total),
+            permission=permission,
+            ask=ask,
+            clock=self._clock,
+            notices=self.notices,
+            with_content=self.settings.telemetry is not None and self.settings.telemetry.content,
+            most_tokens=model.max_output_tokens if model else None,
+            tags=tags,
+        )
+        self._streams.add(stream)
+        return stream
+
+    @cached_property
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools that the configuration declares."""
+        from claudeprov.tools.load import load
+
+        return load(self.settings.tools, self.settings.allow_targets) if self.settings.tools else ()
+
+    async def count_tokens(self, request: MessageRequest | Mapping[str, Any]) -> TokenCount:
+        """Count the input tokens of *request*: the endpoint does so free, and within a rate limit of its own.
+
+        Past that, or where the endpoint is out of order or cannot count, it is an estimate; ``source`` says so, and
+        ``low`` and ``high`` how good it is. A request that was counted is not asked for again.
+
+        Raises:
+            ProviderError: The endpoint refused the request or the credentials.
         """
         request = MessageRequest.of(request).with_defaults(self._defaults)
-        body = request.model_copy(update={"model": self._served(request.model)}).body()
-        counted = {name: value for name, value in body.items() if name not in _NOT_COUNTED}
+        request = request.model_copy(update={"model": self._served(request.model)})
+        self._ready()
         with self._explained():
-            return TokenCount(await self._ready().count_tokens(counted, request.betas), "endpoint")
+            return await self._counter.count(request, self._catalog.get(request.model or ""))
 
     async def list_models(self, *, live: bool = False) -> Sequence[Model]:
-        """The catalogue's models; *live* keeps those that the endpoint names too, in its order.
+        """The models that are known, line by line and the newest first.
+
+        Args:
+            live: Ask the endpoint first. What it tells wins over the catalogue, and counts for this provider from then
+                on; a model that the catalogue lacks is known by what the endpoint tells, its price is not.
 
         Raises:
             ProviderError: The endpoint refused, or did not answer.
         """
-        known = catalog()
-        if not live:
-            return tuple(known)
-        with self._explained():
-            names = [str(model.get("id")) for model in await self._ready().models()]
-        return tuple(model for name in names if (model := known.get(name)) is not None)
+        if live:
+            with self._explained():
+                self._catalog = merged(self._catalog, await self._ready().models())
+        return tuple(self._catalog)
 
     def get_model(self, name: str | None = None) -> Model:
         """What is known of a model, by id or alias; the configured one if left out.
@@ -250,11 +352,16 @@ class AnthropicClaudeProvider:
         Raises:
             ConfigurationError: The catalogue has no such model; the nearest names are in the message.
         """
-        return self.settings.model if name is None else catalog().find(name)
+        return self._catalog.find(self.settings.model.id if name is None else name)
 
     def capabilities(self, name: str | None = None) -> Capabilities:
         """What a model can do."""
         return self.get_model(name).capabilities
+
+    @property
+    def catalog(self) -> Catalog:
+        """What this provider knows of models, and which of it an endpoint has told."""
+        return self._catalog
 
     async def health_check(self) -> Health:
         """Whether the endpoint answers: by its list of models, or on a platform, which has none, a count of tokens."""
@@ -264,21 +371,42 @@ class AnthropicClaudeProvider:
             if self.settings.endpoint.kind in ("anthropic", "compatible"):
                 await self.list_models(live=True)
             else:
-                await self.count_tokens({"messages": [{"role": "user", "content": "Hi"}]})
+                hi = {"model": self._served(self.settings.model.id), "messages": [{"role": "user", "content": "Hi"}]}
+                with self._explained():
+                    await self._ready().count_tokens(hi)
         except ProviderError as failure:
             error = failure
         return Health(error is None, self._clock.monotonic() - started, error)
 
-    def rate_limits(self) -> Mapping[str, str]:
-        """The rate-limit headers of the endpoint's latest answer, by name; empty before the first."""
-        return dict(self._endpoint.rate_limits) if self._endpoint is not None else {}
+    def rate_limits(self) -> Mapping[str, RouteLimits]:
+        """What is known of the rate limits of each route that was used, by its name; empty before the first call."""
+        from claudeprov.middleware.ratelimit import RateLimit
+
+        own: dict[str, RouteLimits] = {}
+        for layer in self._layers:
+            if isinstance(layer, RateLimit):
+                own |= layer.limits()
+        headers = self._limits
+        return {
+            route: replace(own.get(route, RouteLimits()), service=read_limits(told), headers=dict(told))
+            for route in {**headers, **own}
+            for told in [headers.get(route, {})]
+        }
 
     async def _open(self, call: Call) -> Stream:
         return await self._open_stream(call)
 
     async def _attempt(self, call: Call) -> Stream:
         with self._explained():
-            return await self._ready()(call)
+            try:
+                stream = await self._ready(call.endpoint)(call)
+            finally:
+                if call.limits:
+                    self._limits[call.route] = call.limits
+        if self.estimator.asked:
+            request, model = call.request, self._catalog.get(call.request.model or "")
+            stream.on_end(lambda _: self.estimator.learn(request, model, stream.response.usage))
+        return stream
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -300,14 +428,14 @@ class AnthropicClaudeProvider:
         self._ready()
         raise AssertionError
 
-    def _ready(self) -> Endpoint:
-        if self._endpoint is None:
+    def _ready(self, endpoint: EndpointSettings | None = None) -> Endpoint:
+        if self._endpoints is None:
             raise ConfigurationError("the provider is not open: use 'async with', or call initialize() first")
-        return self._endpoint
+        return self._endpoints.get(endpoint or self.settings.endpoint)
 
     def _served(self, name: str | None) -> str | None:
         """The id to send: the platform's own on a platform, in place of a short name the model's; others as given."""
-        model = catalog().get(name or "")
+        model = self._catalog.get(name or "")
         if model is None:
             return name
         kind = self.settings.endpoint.kind
@@ -315,14 +443,16 @@ class AnthropicClaudeProvider:
             return name
         return model.id_on(kind)
 
-    def _price(self, response: MessageResponse) -> Cost:
+    def _price(self, request: MessageRequest, response: MessageResponse) -> Cost:
+        from claudeprov.bound import cost_so_far
         from claudeprov.cost import cost_of
 
-        own = self.settings.model
-        name = response.model or own.id
-        served = catalog().get(name)
-        prices = self.settings.pricing if served is None or served.id == own.id else None
-        return cost_of(response.usage, name, at=response.timing.started_at, message=response.message, prices=prices)
+        name = response.model or request.model or self.settings.model.id
+        if response.usage.raw and response.stop_reason is None:
+            model = self._catalog.get(name)
+            return cost_so_far(response, request, model, self._prices, self.estimator)
+        at, message = response.timing.started_at, response.message
+        return cost_of(response.usage, name, at=at, message=message, prices=self._prices)
 
     def _decide(self) -> Mode:
         mode = self.settings.cassette.mode
@@ -356,42 +486,8 @@ class AnthropicClaudeProvider:
         )
 
 
-_NOT_COUNTED = frozenset(
-    (
-        "max_tokens",
-        "stream",
-        "temperature",
-        "top_p",
-        "top_k",
-        "stop_sequences",
-        "metadata",
-        "service_tier",
-        "inference_geo",
-        "container",
-        "diagnostics",
-        "fallbacks",
-    )
-)
-"""Parameters that the count endpoint does not take. Source: the official SDK's types."""
-
-
 def default_cassettes(mode: Mode) -> Path:
     """The cassettes of a configuration that names none: ``cassettes`` in the current folder; where a replay finds none
     there, those that ship with claudeprov."""
     own = Path("cassettes")
     return cassettes_dir() if mode == "replay" and not own.is_dir() else own
-
-
-def _defaults(settings: Settings) -> dict[str, Any]:
-    """The parameters that a request gets where it leaves them out."""
-    defaults: dict[str, Any] = {"model": settings.model.id, "max_tokens": settings.max_tokens}
-    if settings.sampling is not None:
-        defaults |= settings.sampling.model_dump(exclude_none=True)
-    if settings.thinking is not None:
-        thinking = settings.thinking.model_dump(exclude_none=True)
-        effort = thinking.pop("effort", None)
-        if thinking:
-            defaults["thinking"] = thinking
-        if effort:
-            defaults["output_config"] = {"effort": effort}
-    return defaults

@@ -9,52 +9,54 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from claudeprov.caching import Caching
     from claudeprov.cost import Cost
 
 
 class Usage:
-    """What a call used, as the API counts it; a count that it left out or set to null is ``None``."""
+    """What a call used, as the API counts it; a count that it left out, or that is no whole number, is ``None``, and
+    what is no object where one belongs is empty."""
 
     __slots__ = ("raw",)
 
     def __init__(self, raw: Mapping[str, Any] | None = None) -> None:
-        self.raw: Mapping[str, Any] = raw or {}
+        self.raw: Mapping[str, Any] = _mapping(raw)
         """The API's usage object, unknown fields included."""
 
     @property
     def input_tokens(self) -> int | None:
         """Tokens of the prompt after the last cache breakpoint."""
-        return self.raw.get("input_tokens")
+        return _count(self.raw, "input_tokens")
 
     @property
     def output_tokens(self) -> int | None:
         """Tokens of the answer, thinking included."""
-        return self.raw.get("output_tokens")
+        return _count(self.raw, "output_tokens")
 
     @property
     def cache_creation_input_tokens(self) -> int | None:
         """Tokens of the prompt written to the cache."""
-        return self.raw.get("cache_creation_input_tokens")
+        return _count(self.raw, "cache_creation_input_tokens")
 
     @property
     def cache_read_input_tokens(self) -> int | None:
         """Tokens of the prompt read from the cache."""
-        return self.raw.get("cache_read_input_tokens")
+        return _count(self.raw, "cache_read_input_tokens")
 
     @property
     def cache_creation(self) -> Mapping[str, Any]:
         """Cache writes by lifetime: ``ephemeral_5m_input_tokens`` and ``ephemeral_1h_input_tokens``."""
-        return self.raw.get("cache_creation") or {}
+        return _mapping(self.raw.get("cache_creation"))
 
     @property
     def server_tool_use(self) -> Mapping[str, Any]:
         """Requests of server tools: ``web_search_requests``, ``web_fetch_requests``."""
-        return self.raw.get("server_tool_use") or {}
+        return _mapping(self.raw.get("server_tool_use"))
 
     @property
     def thinking_tokens(self) -> int | None:
         """How many of the output tokens were thinking."""
-        return (self.raw.get("output_tokens_details") or {}).get("thinking_tokens")
+        return _count(_mapping(self.raw.get("output_tokens_details")), "thinking_tokens")
 
     @property
     def service_tier(self) -> str | None:
@@ -70,6 +72,10 @@ class Usage:
     def inference_geo(self) -> str | None:
         """Where the model ran: ``global``, ``us`` ..."""
         return self.raw.get("inference_geo")
+
+    def __add__(self, other: Usage) -> Usage:
+        """The usage of both: counts are added, lists joined; of what is neither, the later stands."""
+        return Usage(_added(self.raw, other.raw))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Usage) and self.raw == other.raw
@@ -106,7 +112,25 @@ class Attempt:
     request_id: str | None = None
     """The service's id of it."""
     error_code: str | None = None
-    """Why it failed; ``None`` where it opened a stream."""
+    """Why it failed, or broke and was gone on with; ``refusal`` where a fallback took over; else ``None``."""
+    model: str | None = None
+    """The model that was asked."""
+    usage: Usage | None = None
+    """What it used, where it is paid for though it did not answer; the answer's is the response's."""
+    cost: Cost | None = None
+    """What that cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A place where a broken stream was gone on with."""
+
+    at: int
+    """Characters of the response's text before it."""
+    attempt: int
+    """Number of the attempt whose text begins there."""
+    error_code: str
+    """How the attempt before it broke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +164,8 @@ class MessageResponse:
     """How to price it."""
     tool_json: Mapping[int, str] = field(default_factory=dict, repr=False)
     """The input of each tool call as the model wrote it, by block index; only streams have it."""
+    joins: tuple[Join, ...] = ()
+    """Where it broke, and another attempt went on."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Take the cost along, not what prices it: that belongs to a provider."""
@@ -185,17 +211,27 @@ class MessageResponse:
 
     @property
     def usage(self) -> Usage:
-        """What the call used: cumulative counts."""
+        """What the attempt that answered used: cumulative counts. Others that are paid for tell their own."""
         return Usage(self.message.get("usage"))
 
     @cached_property
     def cost(self) -> Cost:
-        """What the call cost, by line item; ``cost.total_usd`` is ``None`` where a price is unknown."""
+        """What the call cost, by line item, with its paid attempts; ``total_usd`` is ``None`` where it is not known."""
+        return sum((attempt.cost for attempt in self.attempts if attempt.cost is not None), start=self._own_cost())
+
+    def _own_cost(self) -> Cost:
         if self.price is not None:
             return self.price(self)
         from claudeprov.cost import cost_of
 
         return cost_of(self.usage, self.model or "", at=self.timing.started_at, message=self.message)
+
+    @cached_property
+    def caching(self) -> Caching:
+        """What the prompt cache did: hits and writes in tokens, and what it saved or cost."""
+        from claudeprov.caching import effect
+
+        return effect(self)
 
     @property
     def text(self) -> str:
@@ -210,6 +246,30 @@ class MessageResponse:
             for index, block in enumerate(self.content)
             if block.get("type") == "tool_use"
         ]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(source: Mapping[str, Any], name: str) -> int | None:
+    value = source.get(name)
+    return value if type(value) is int else None
+
+
+def _added(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    added = dict(one)
+    for name, value in other.items():
+        own = one.get(name)
+        if isinstance(own, Mapping) and isinstance(value, Mapping):
+            added[name] = _added(own, value)
+        elif type(own) is int and type(value) is int:
+            added[name] = own + value
+        elif isinstance(own, list) and isinstance(value, list):
+            added[name] = [*own, *value]
+        elif value is not None:
+            added[name] = value
+    return added
 
 
 def _tool_call(block: dict[str, Any], written: str | None) -> ToolCall:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jiter
 
-from claudeprov.chunk import MessageChunk, Piece, TextDelta, ThinkingDelta
+from claudeprov.chunk import InputJSONDelta, MessageChunk, Piece, TextDelta, ThinkingDelta
 from claudeprov.errors import InvalidResponseError, StreamInterruptedError
 
 
@@ -32,14 +32,21 @@ class _Block:
     def write(self, piece: Piece) -> None:
         if isinstance(piece, TextDelta):
             if self.text is None:
-                self.text = _writer(self.fields.get("text"))
+                self.text = self._writer(TextDelta, self.fields.get("text"))
             self.text.write(piece.text.encode("utf-8", "surrogatepass"))
         elif isinstance(piece, ThinkingDelta):
-            self.thinking = self.thinking or _writer(self.fields.get("thinking"))
+            self.thinking = self.thinking or self._writer(ThinkingDelta, self.fields.get("thinking"))
             self.thinking.write(piece.thinking.encode("utf-8", "surrogatepass"))
         else:
-            self.json = self.json or BytesIO()
+            self.json = self.json or self._writer(InputJSONDelta)
             self.json.write(piece.partial_json.encode("utf-8", "surrogatepass"))
+
+    def _writer(self, kind: type[Piece], start: str | None = None) -> BytesIO:
+        if _PIECES.get(self.fields["type"], kind) is not kind:
+            raise TypeError("a piece of another kind than its block")
+        writer = BytesIO()
+        writer.write((start or "").encode("utf-8", "surrogatepass"))
+        return writer
 
     def add(self, delta: dict[str, Any]) -> None:
         match delta["type"]:
@@ -62,6 +69,16 @@ class _Block:
         if self.json is not None and (written := self.json.getvalue()):
             fields["input"] = _partial_json(written)
         return fields
+
+
+_PIECES: dict[str, type[Piece]] = {
+    "text": TextDelta,
+    "thinking": ThinkingDelta,
+    "tool_use": InputJSONDelta,
+    "server_tool_use": InputJSONDelta,
+    "mcp_tool_use": InputJSONDelta,
+}
+"""What blocks of the known kinds are written in; one of another kind takes whatever comes."""
 
 
 class Snapshot:
@@ -117,17 +134,25 @@ class Snapshot:
         """
         if self.complete:
             return
-        open_blocks = [index for index, block in enumerate(self._blocks) if not block.closed]
         if self._message is None:
             what = "before the message began"
-        elif open_blocks:
-            what = f"inside content block {open_blocks[0]}"
-        elif self._message.get("stop_reason") is None:
+        elif self.open_blocks:
+            what = f"inside content block {self.open_blocks[0]}"
+        elif not self._message.get("stop_reason"):
             what = "without a stop reason"
         else:
             self.complete = True  # a proxy that leaves out message_stop
             return
         raise StreamInterruptedError(f"the stream ended {what}", code="truncated")
+
+    @property
+    def open_blocks(self) -> list[int]:
+        """The blocks that have begun, but not ended."""
+        return [index for index, block in enumerate(self._blocks) if not block.closed]
+
+    def renew_usage(self, start: MessageChunk) -> None:
+        """Take the counts of another ``message_start``, which begins the rest of the message."""
+        self._usage = _checked(start.data["message"].get("usage"))
 
     def message(self) -> dict[str, Any]:
         """The message as JSON: what the official SDK would have accumulated from the same events."""
@@ -148,7 +173,7 @@ class Snapshot:
             InvalidResponseError: It is no whole message.
         """
         try:
-            if not isinstance(message["stop_reason"], str):
+            if not message["stop_reason"] or not isinstance(message["stop_reason"], str):
                 raise TypeError("no reason to stop")
             self._blocks = [_Block(block) for block in message["content"]]
             self._usage = _checked(message.get("usage"))
@@ -161,16 +186,21 @@ class Snapshot:
         if self._message is not None:
             raise IndexError
         message = dict(chunk.data["message"])
+        if not isinstance(message.get("stop_reason"), str | None):
+            raise TypeError
         self._usage = _checked(message.get("usage"))
         self._message = message
 
     def _block_start(self, chunk: MessageChunk) -> None:
         block = chunk.data["content_block"]
-        if self._message is None or chunk.index != len(self._blocks):
+        if self._message is None or self._message.get("stop_reason") or chunk.index != len(self._blocks):
             raise IndexError
-        self._blocks.append(_Block(block))
+        if self._blocks and not self._blocks[-1].closed:
+            raise IndexError
+        begun = _Block(block)
         if block["type"] == "fallback":  # names the model that serves from here on
             self._message["model"] = block["to"]["model"]
+        self._blocks.append(begun)
 
     def _block_stop(self, chunk: MessageChunk) -> None:
         block = self._blocks[chunk.index]  # type: ignore[index]
@@ -181,21 +211,23 @@ class Snapshot:
     def _message_delta(self, chunk: MessageChunk) -> None:
         if self._message is None:
             raise IndexError
-        delta = chunk.data["delta"]
+        delta, usage = chunk.data["delta"], _checked(chunk.data.get("usage"))
+        reason = delta.get("stop_reason")
+        if reason is not None and (not reason or not isinstance(reason, str) or self.open_blocks):
+            raise IndexError
         for name in ("stop_reason", "stop_sequence", "stop_details"):
             self._message[name] = delta.get(name)
         known = {**delta, **chunk.data}
         for name, value in known.items():
             if name not in _DELTA_FIELDS and value is not None:
                 self._message[name] = value
-        usage = _checked(chunk.data.get("usage"))
         # Counts are cumulative totals: they replace. One that is left out or null leaves the earlier one standing.
         self._usage.update({name: value for name, value in usage.items() if value is not None})
 
     def _message_stop(self, chunk: MessageChunk) -> None:
         if self._message is None or not all(block.closed for block in self._blocks):
             raise IndexError
-        if self._message.get("stop_reason") is None:
+        if not self._message.get("stop_reason"):
             raise KeyError("stop_reason")
         self.complete = True
 
@@ -217,12 +249,6 @@ def _checked(usage: Any) -> dict[str, Any]:
         if name.endswith("_tokens") and value is not None and (type(value) is not int or value < 0):
             raise TypeError(f"{name} is no count")
     return counted
-
-
-def _writer(start: str | None) -> BytesIO:
-    writer = BytesIO()
-    writer.write((start or "").encode("utf-8", "surrogatepass"))
-    return writer
 
 
 def _text(writer: BytesIO) -> str:

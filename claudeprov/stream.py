@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from claudeprov.chunk import MessageChunk
-from claudeprov.errors import ProviderError, StreamInterruptedError
-from claudeprov.response import MessageResponse, Timing
+from claudeprov.errors import ProviderError, ServiceError, StreamInterruptedError
+from claudeprov.response import Join, MessageResponse, Timing
 
 if TYPE_CHECKING:
     from claudeprov.chain import Call
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_Taps = dict[str, tuple[Callable[[MessageChunk], None], ...]]
+
+Source = AsyncGenerator[Sequence[MessageChunk], None]
+"""The chunks of each network read."""
 
 EndKind = Literal["read", "failed", "cancelled", "abandoned"]
 """``read`` to its end; ``failed`` on the way; ``cancelled`` by its reader; ``abandoned`` by a bare ``break``."""
@@ -53,7 +58,7 @@ class Stream:
     def __init__(
         self,
         call: Call,
-        source: AsyncGenerator[Sequence[MessageChunk], None],
+        source: Source,
         snapshot: Snapshot,
         *,
         first: Sequence[MessageChunk] = (),
@@ -62,6 +67,10 @@ class Stream:
     ) -> None:
         self.call = call
         self.request_id = request_id
+        self.snapshot = snapshot
+        """What has been made of the message so far."""
+        self.joins: tuple[Join, ...] = ()
+        """Where it broke, and was gone on with."""
         self.outcome: Outcome | None = None
         """How it ended; ``None`` while it is open."""
         self.pending: Iterator[MessageChunk] = iter(())
@@ -70,10 +79,11 @@ class Stream:
         """When the first event other than a ping came, in the clock's monotonic seconds."""
         self._first = first
         self._source = source
-        self._snapshot = snapshot
         self._price = price
-        self._taps: dict[str, tuple[Callable[[MessageChunk], None], ...]] = {}
+        self._taps: _Taps = {}
         self._ends: list[Callable[[Outcome], None]] = []
+        self._go_on: Callable[[Stream, ServiceError], Source] | None = None
+        self._inner: tuple[_Taps, int] = ({}, 0)
         self._ended: float | None = None
         self._broken: Exception | None = None
 
@@ -93,6 +103,30 @@ class Stream:
         else:
             _tell(tell, self.outcome)
 
+    def mend(self, go_on: Callable[[Stream, ServiceError], Source]) -> None:
+        """Where the source breaks, read on from *go_on*, which may raise the error after all.
+
+        The hooks and taps so far are those of the layers within: the break is the end that they are told of, and what
+        follows is not theirs.
+        """
+        self._go_on = go_on
+        self._inner = dict(self._taps), len(self._ends)
+
+    async def peek(self, enough: Callable[[MessageChunk], bool]) -> MessageChunk | None:
+        """Read on until a chunk is *enough*, and return that; ``None`` if none is. The reader still gets all of them.
+
+        Raises:
+            ProviderError: The stream broke before.
+        """
+        read = list(self._first)
+        while (found := next(filter(enough, read), None)) is None:
+            chunks = await self._next()
+            if chunks is None:
+                break
+            read += chunks
+        self._first = read
+        return found
+
     async def read(self) -> bool:
         """Read on: fill ``pending`` with the chunks of the next network read; false at the end.
 
@@ -103,53 +137,22 @@ class Stream:
             if self.outcome.error is not None:
                 raise self.outcome.error
             return False
-        try:
-            if self._broken is not None:
-                raise self._broken
-            chunks: Sequence[MessageChunk] | None
-            chunks, self._first = self._first or await anext(self._source, None), ()
-            if chunks is None:
-                self._end(Outcome("read"))
-                return False
-            self.pending = iter(self._tapped(chunks) if self._taps else chunks)
-        except asyncio.CancelledError:
-            self._end(Outcome("cancelled"))
-            raise
-        except Exception as error:
-            if isinstance(error, ProviderError) and error.partial is None:
-                error.partial = self.response
-            self._end(Outcome("failed", error))
-            await self._source.aclose()
-            raise
+        chunks: Sequence[MessageChunk] | None
+        chunks, self._first = self._first or await self._next(), ()
+        if chunks is None:
+            self.end(Outcome("read"))
+            return False
+        self.pending = iter(self._tapped(chunks) if self._taps else chunks)
         return True
 
     async def close(self, kind: Literal["cancelled", "abandoned"] = "cancelled") -> None:
         """End the stream, if it has not ended, and give its connection back."""
-        self._end(Outcome(kind))  # before closing, which may hang or be cancelled itself
+        self.end(Outcome(kind))  # before closing, which may hang or be cancelled itself
         self.drop_pending()
         await self._source.aclose()
 
-    def abandon(self) -> None:
-        """Tell that nobody will read on; its source closes itself when it is collected."""
-        self._end(Outcome("abandoned"))
-
-    def drop_pending(self) -> None:
-        """Hand no more chunks to the reader, a loop over ``pending`` that has begun included."""
-        deque(self.pending, maxlen=0)
-
-    def _tapped(self, chunks: Sequence[MessageChunk]) -> Sequence[MessageChunk]:
-        for position, chunk in enumerate(chunks):
-            for see in self._taps.get(chunk.type, ()):
-                try:
-                    see(chunk)
-                except Exception as error:  # the reader gets what came before it, then the error
-                    self._broken = error
-                    if position == 0:
-                        raise
-                    return chunks[:position]
-        return chunks
-
-    def _end(self, outcome: Outcome) -> None:
+    def end(self, outcome: Outcome) -> None:
+        """Tell of the end, unless it has ended already; a source that is open closes itself when it is collected."""
         if self.outcome is not None:
             return
         self.outcome = outcome
@@ -158,12 +161,58 @@ class Stream:
         for tell in ends:
             _tell(tell, outcome)
 
+    def drop_pending(self) -> None:
+        """Hand no more chunks to the reader, a loop over ``pending`` that has begun included."""
+        self._first = ()
+        deque(self.pending, maxlen=0)
+
+    async def _next(self) -> Sequence[MessageChunk] | None:
+        """The chunks of the source's next network read; ``None`` at its end."""
+        try:
+            if self._broken is not None:
+                raise self._broken
+            try:
+                return await anext(self._source, None)
+            except ServiceError as error:
+                if self._go_on is None:
+                    raise
+                self._source = self._mended(self._go_on, error)
+                return await anext(self._source, None)
+        except asyncio.CancelledError:
+            self.end(Outcome("cancelled"))
+            raise
+        except Exception as error:
+            if isinstance(error, ProviderError) and error.partial is None:
+                error.partial = self.response
+            self.end(Outcome("failed", error))
+            await self._source.aclose()
+            raise
+
+    def _mended(self, go_on: Callable[[Stream, ServiceError], Source], error: ServiceError) -> Source:
+        taps, ends = self._inner
+        self._go_on = None
+        inner, self._ends = self._ends[:ends], self._ends[ends:]
+        for tell in inner:
+            _tell(tell, Outcome("failed", error))
+        self._taps = {kind: outer for kind, sees in self._taps.items() if (outer := sees[len(taps.get(kind, ())) :])}
+        return go_on(self, error)
+
+    def _tapped(self, chunks: Sequence[MessageChunk]) -> Sequence[MessageChunk]:
+        for position, chunk in enumerate(chunks):
+            for see in self._taps.get(chunk.type, ()):
+                try:
+                    see(chunk)
+                except Exception as error:  # the reader gets what came before it, then the error
+                    self._broken = error
+                    return chunks[:position]
+        return chunks
+
 
 def response_of(call: Call, stream: Stream | None) -> MessageResponse:
     """What has arrived of *call*'s answer; *stream* is ``None`` where no attempt has opened one."""
     ended = first = None
     if stream is not None:
-        first, completed = stream.first_chunk, stream._snapshot.completed_at
+        first, completed = stream.first_chunk, stream.snapshot.completed_at
         # A message that is complete has ended, though its body may take longer to.
         ended = stream._ended if completed is None else max(completed, first or completed)
     timing = Timing(
@@ -175,9 +224,15 @@ def response_of(call: Call, stream: Stream | None) -> MessageResponse:
     )
     if stream is None:
         return MessageResponse({}, timing, tuple(call.attempts))
-    snapshot = stream._snapshot
+    snapshot = stream.snapshot
     return MessageResponse(
-        snapshot.message(), timing, tuple(call.attempts), stream.request_id, stream._price, snapshot.tool_json()
+        snapshot.message(),
+        timing,
+        tuple(call.attempts),
+        stream.request_id,
+        stream._price,
+        snapshot.tool_json(),
+        stream.joins,
     )
 
 
@@ -203,7 +258,8 @@ class MessageStream:
         self._failure: Exception | None = None
         self._entered = False
         self._cancelled = False
-        self._lock = asyncio.Lock()
+        self._free = asyncio.Event()  # a lock would cost a read twice as much, and nobody minds whose turn is next
+        self._free.set()
         self._reader: asyncio.Task[Any] | None = None
         self._closing: asyncio.Future[None] | None = None
 
@@ -216,6 +272,16 @@ class MessageStream:
     def active(self) -> bool:
         """Whether it is being opened, or open."""
         return self._reader is not None or (self._stream is not None and self._stream.outcome is None)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended; ``None`` while it is open, or not opened."""
+        return None if self._stream is None else self._stream.outcome
+
+    @property
+    def buffered(self) -> bool:
+        """Whether chunks wait that came with the same network read as the latest one."""
+        return self._stream is not None and length_hint(self._stream.pending) > 0
 
     async def text(self) -> AsyncIterator[str]:
         """Iterate over the text only."""
@@ -272,7 +338,7 @@ class MessageStream:
     def __del__(self) -> None:
         stream = self._stream
         if stream is not None and stream.outcome is None:  # opened, and then neither read nor left
-            stream.abandon()
+            stream.end(Outcome("abandoned"))
             self._warn()
 
     def __repr__(self) -> str:
@@ -308,22 +374,25 @@ class MessageStream:
 
     async def _reading(self, step: Callable[[], Awaitable[_T]]) -> _T | None:
         """Take *step* as the reader, whom :meth:`cancel` may wake; ``None`` if it did."""
-        async with self._lock:
-            if self._cancelled:
+        while not self._free.is_set():
+            await self._free.wait()
+        if self._cancelled:
+            return None
+        task = asyncio.current_task()
+        assert task is not None
+        cancellations = task.cancelling()
+        self._free.clear()
+        self._reader = task
+        try:
+            return await step()
+        except asyncio.CancelledError:
+            if self._cancelled and task.uncancel() <= cancellations:
                 return None
-            task = asyncio.current_task()
-            assert task is not None
-            cancellations = task.cancelling()
-            self._reader = task
-            try:
-                return await step()
-            except asyncio.CancelledError:
-                if self._cancelled and task.uncancel() <= cancellations:
-                    return None
-                self._cancelled = True  # the call has ended: it is not made again
-                raise
-            finally:
-                self._reader = None
+            self._cancelled = True  # the call has ended: it is not made again
+            raise
+        finally:
+            self._reader = None
+            self._free.set()
 
     def _warn(self) -> None:
         warnings.warn(
@@ -335,9 +404,14 @@ class MessageStream:
 
     async def _close(self, kind: Literal["cancelled", "abandoned"]) -> None:
         self._cancelled = True
-        async with self._lock:
-            if self._stream is not None:
+        while not self._free.is_set():
+            await self._free.wait()
+        if self._stream is not None:
+            self._free.clear()
+            try:
                 await self._stream.close(kind)
+            finally:
+                self._free.set()
 
 
 def _tell(tell: Callable[[Outcome], None], outcome: Outcome) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -41,6 +41,8 @@ class Server:
     def __init__(self, *answers: Answer) -> None:
         self.answers = answers
         self.asked: list[Asked] = []
+        self.choose: Callable[[Asked], Answer] = self._next
+        """Which answer a request gets."""
         self.hanging = asyncio.Event()
         """Set when an answer has come to where it hangs."""
 
@@ -71,14 +73,18 @@ class Server:
             self._connections.discard(task)
             writer.close()
 
+    def _next(self, asked: Asked) -> Answer:
+        return self.answers[min(len(self.asked), len(self.answers) - 1)]
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; whether the connection can serve another."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        answer = self.answers[min(len(self.asked), len(self.answers) - 1)]
-        self.asked.append(Asked(method, path, headers, json.loads(body) if body else None))
+        asked = Asked(method, path, headers, json.loads(body) if body else None)
+        answer = self.choose(asked)
+        self.asked.append(asked)
         if answer.status:
             writer.write(_head(answer))
             for piece in [answer.body] if isinstance(answer.body, bytes) else answer.body:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import gzip
 import json
+import pickle
 import sys
 import traceback
 import tracemalloc
@@ -28,10 +29,13 @@ from claudeprov.errors import (
     ServerError,
     StreamInterruptedError,
 )
+from claudeprov.mask import MASK
 from claudeprov.testing import ManualClock, text_events
+from claudeprov.testing.faulty import FaultyTransport, Reply
 from tests.server import Answer, Server
 
 KEY = "sk-ant-made-up-0123456789"
+OPAQUE = "a-word-of-a-gateway"
 HI = {"messages": [{"role": "user", "content": "hi"}], "model": "claude-haiku-4-5", "max_tokens": 20}
 PLAIN = HI | {"stream": False}
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"}
@@ -197,8 +201,10 @@ class TestAnswers:
     async def test_a_stream_whose_content_type_is_missing_or_written_otherwise(self, kind):
         assert (await ask(streamed(headers={"content-type": kind}))).text == "Hello"
 
-    async def test_a_stream_that_leaves_out_its_last_event(self):
+    async def test_a_stream_that_leaves_out_its_last_event_passes_with_a_warning(self, caplog):
         assert (await ask(streamed(*hello()[:-1]))).text == "Hello"
+        [warning] = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert "without message_stop" in warning.getMessage()
 
     @pytest.mark.parametrize("end", ["short", "reset"])
     async def test_a_connection_that_breaks_after_the_message_was_whole(self, end):
@@ -224,10 +230,24 @@ class TestAnswers:
         async with Server(streamed(headers=limits), none) as server, compatible(server) as provider:
             assert provider.rate_limits() == {}
             await provider.send_message(HI)
-            assert provider.rate_limits() == limits
+            [told] = provider.rate_limits().values()
+            assert told.headers == limits
             with pytest.raises(RateLimitError):
                 await provider.send_message(HI)
-            assert provider.rate_limits() == {"anthropic-ratelimit-requests-remaining": "0"}
+            [told] = provider.rate_limits().values()
+            assert told.headers == {"anthropic-ratelimit-requests-remaining": "0"}
+
+
+def trickling(request: httpx2.Request) -> Reply:
+    """An answer that comes byte by byte, so that no read takes long."""
+    return Reply([b" ", 20.0] * 50, headers={"content-type": "application/json"})
+
+
+def paging(request: httpx2.Request) -> Reply:
+    """A page that has another one after it."""
+    last = request.url.params.get("after_id", "") + "x"
+    page = json.dumps({"data": [], "has_more": True, "last_id": last}).encode()
+    return Reply([page], headers={"content-type": "application/json"}, after=1.0)
 
 
 class TestFaults:
@@ -363,12 +383,15 @@ class TestFaults:
     async def test_a_stream_that_stands_still(self):
         limit = ["deadline.between_events=0.02"]
         error = await fail(streamed(*hello()[:3], end="hang"), HI, *limit)
-        assert (type(error), error.code, error.partial.text) == (CallTimeoutError, "read_timeout", "Hel")
+        assert (type(error), error.code, error.partial.text) == (CallTimeoutError, "between_events_timeout", "Hel")
 
-    @pytest.mark.parametrize(("request_", "limit"), [(HI, "between_events"), (PLAIN, "total")])
-    async def test_a_server_that_does_not_answer(self, request_, limit):
+    @pytest.mark.parametrize(
+        ("request_", "limit", "code"),
+        [(HI, "between_events", "between_events_timeout"), (PLAIN, "total", "deadline_exceeded")],
+    )
+    async def test_a_server_that_does_not_answer(self, request_, limit, code):
         error = await fail(Answer(status=0, end="hang"), request_, f"deadline.{limit}=0.02", "chain=[]")
-        assert (type(error), error.code) == (CallTimeoutError, "read_timeout")
+        assert (type(error), error.code) == (CallTimeoutError, code)
 
     @pytest.mark.parametrize("answer", [Answer(status=0, end="hang"), streamed({"type": "ping"}, end="hang")])
     async def test_a_stream_whose_first_event_does_not_come(self, answer):
@@ -403,6 +426,27 @@ class TestFaults:
         assert caught.value.code == "deadline_exceeded"
         assert caught.value.partial.text == "Hel"
 
+    @pytest.mark.parametrize("reply", [trickling, paging])
+    async def test_an_endless_answer_to_what_is_no_call_is_bounded_by_the_total_too(self, reply):
+        clock = ManualClock()
+        transport = FaultyTransport(reply, clock)
+        settings = claudeprov.open_provider([*BARE, "deadline.total=30"]).settings
+        async with AnthropicClaudeProvider(settings, clock=clock, transport=transport) as provider:
+            with pytest.raises(CallTimeoutError) as caught:
+                await clock.run(provider.list_models(live=True))
+            assert (caught.value.code, caught.value.context) == ("deadline_exceeded", {"total": 30})
+            assert (clock.monotonic(), transport.open) == (30, 0)
+            health = await clock.run(provider.health_check())
+            assert (health.error.code, health.seconds, transport.open) == ("deadline_exceeded", 30, 0)
+
+    async def test_a_count_that_trickles_is_given_up_at_the_total(self):
+        clock = ManualClock()
+        transport = FaultyTransport(trickling, clock)
+        settings = claudeprov.open_provider([*BARE, "deadline.total=30"]).settings
+        async with AnthropicClaudeProvider(settings, clock=clock, transport=transport) as provider:
+            assert (await clock.run(provider.count_tokens(HI))).source == "estimate"
+        assert (clock.monotonic(), transport.open) == (30, 0)
+
     async def test_the_first_event_is_all_that_its_limit_is_about(self):
         clock = ManualClock()
         async with (
@@ -412,6 +456,124 @@ class TestFaults:
         ):
             await clock.advance(31)
             assert (await anext(aiter(stream))).type == "message_start"
+
+
+class Paced(httpx2.AsyncBaseTransport):
+    """Answers with a stream that comes in pieces; a number among them is a silence of so many seconds of *clock*."""
+
+    def __init__(self, clock: Clock, *pieces: bytes | float | Exception) -> None:
+        self._clock = clock
+        self._pieces = pieces
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=_Pieces(self))
+
+
+class _Pieces(httpx2.AsyncByteStream):
+    def __init__(self, paced: Paced) -> None:
+        self._paced = paced
+
+    async def __aiter__(self):
+        for piece in self._paced._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                await self._paced._clock.sleep(piece)
+
+
+class TestLimits:
+    """Each limit of time has a code of its own, and says how long it was."""
+
+    @staticmethod
+    async def read(*pieces, clock=None, request=HI, overrides=()):
+        """What comes of a stream of *pieces*: its text, or its error, and after how long."""
+        clock = clock or ManualClock()
+        settings = claudeprov.open_provider([*BARE, *overrides]).settings
+        transport = Paced(clock, *pieces) if pieces else None
+        async with AnthropicClaudeProvider(settings, clock=clock, transport=transport) as provider:
+            try:
+                answer = (await clock.run(whole(provider.send_message(request)))).text
+            except ProviderError as error:
+                answer = error
+        return answer, clock.monotonic()
+
+    async def test_the_first_event(self):
+        overrides = ["deadline.first_event=40", "deadline.between_events=null"]
+        error, seconds = await self.read(*sse({"type": "ping"}), 1000.0, overrides=overrides)
+        assert type(error) is CallTimeoutError
+        assert (error.code, error.context) == ("first_event_timeout", {"first_event": 40})
+        assert seconds == 40
+
+    async def test_between_events(self):
+        error, seconds = await self.read(*sse(*hello()[:3]), 1000.0, overrides=["deadline.between_events=30"])
+        assert (error.code, error.context) == ("between_events_timeout", {"between_events": 30})
+        assert (seconds, error.partial.text) == (30, "Hel")
+
+    async def test_nothing_but_pings(self):
+        pings = [10.0, *sse({"type": "ping"})] * 50
+        error, seconds = await self.read(*sse(*hello()[:3]), *pings, overrides=["deadline.pings=60"])
+        assert (error.code, error.context) == ("ping_timeout", {"pings": 60})
+        assert (seconds, error.partial.text) == (10 + 60, "Hel")
+
+    async def test_nothing_but_pings_before_the_first_event(self):
+        pings = [10.0, *sse({"type": "ping"})] * 50
+        error, seconds = await self.read(*pings, overrides=["deadline.pings=60"])
+        assert (error.code, seconds) == ("ping_timeout", 10 + 60)
+
+    async def test_an_event_that_trickles_in_is_none_until_it_is_whole(self):
+        trickle = [piece for byte in b"event: content_block_delta" for piece in (10.0, bytes([byte]))]
+        error, seconds = await self.read(*sse(*hello()[:3]), *trickle, overrides=["deadline.pings=60"])
+        assert (error.code, seconds) == ("ping_timeout", 10 + 60)
+
+    async def test_pings_between_events_are_no_stretch_of_them(self):
+        start, block, *deltas, stop, delta, end = sse(*text_events(*"abcdefgh"))
+        [ping] = sse({"type": "ping"})
+        slow = [piece for event in deltas for piece in (20.0, ping, 20.0, ping, 10.0, ping + event)]
+        text, seconds = await self.read(start, block, *slow, stop, delta, end, overrides=["deadline.pings=60"])
+        assert (text, seconds) == ("abcdefgh", 8 * 50)
+
+    async def test_pings_may_be_unlimited(self):
+        pings = [100.0, *sse({"type": "ping"})] * 50
+        overrides = ["deadline.pings=null", "deadline.total=null"]
+        start, *rest = sse(*hello())
+        text, seconds = await self.read(start, *pings, *rest, overrides=overrides)
+        assert (text, seconds) == ("Hello", 5000)
+
+    async def test_the_whole_call(self):
+        pieces = [piece for event in sse(*text_events(*"abcdefgh")) for piece in (20.0, event)]
+        error, seconds = await self.read(*pieces, overrides=["deadline.total=100"])
+        assert (error.code, error.context) == ("deadline_exceeded", {"total": 100})
+        assert (seconds, error.partial.text) == (100, "ab")
+
+    @pytest.mark.parametrize(
+        ("raised", "code", "request_"),
+        [
+            (httpx2.ConnectTimeout("slow"), "connect_timeout", HI),
+            (httpx2.ReadTimeout("slow"), "between_events_timeout", HI),
+            (httpx2.ReadTimeout("slow"), "deadline_exceeded", PLAIN),
+            (httpx2.WriteTimeout("slow"), "write_timeout", HI),
+            (httpx2.PoolTimeout("slow"), "pool_timeout", HI),
+            (httpx2.TimeoutException("slow"), "timeout", HI),
+        ],
+    )
+    async def test_those_of_the_http_layer(self, raised, code, request_):
+        async def refuse(request):
+            raise raised
+
+        settings = claudeprov.open_provider(BARE).settings
+        async with AnthropicClaudeProvider(settings, transport=httpx2.MockTransport(refuse)) as provider:
+            with pytest.raises(CallTimeoutError) as caught:
+                await provider.send_message(request_)
+        assert caught.value.code == code
+
+    @pytest.mark.parametrize("raised", [TimeoutError(110, "timed out"), ConnectionResetError("reset"), OSError("odd")])
+    async def test_a_connection_that_the_system_gives_up_is_no_limit_of_ours_and_never_escapes_raw(self, raised):
+        error, _ = await self.read(*sse(*hello()[:3]), raised)
+        assert (type(error), error.code, error.partial.text) == (StreamInterruptedError, "stream_interrupted", "Hel")
+        error, _ = await self.read(raised)
+        assert (type(error), error.code) == (StreamInterruptedError, "stream_interrupted")
 
 
 class TestPlatforms:
@@ -517,7 +679,7 @@ def recorded(tmp_path):
     def write(kind: str):
         body, path = HI | {"stream": True}, "/v1/messages"
         if kind == "bedrock":
-            body["model"] = "anthropic.claude-haiku-4-5-20251001-v1:0"
+            body["model"] = "anthropic.claude-haiku-4-5"
         if kind == "vertex":
             model = body.pop("model")
             body["anthropic_version"] = "2026-10-21"
@@ -633,6 +795,71 @@ class TestCredentials:
             await provider.send_message(HI)
         assert server.asked[0].headers["authorization"] == "Bearer made-up-token"
 
+    @pytest.fixture
+    def federation(self, monkeypatch):
+        """A machine whose short-lived tokens the endpoint itself gives out."""
+        monkeypatch.setenv("ANTHROPIC_FEDERATION_RULE_ID", "fdrl_made_up")
+        monkeypatch.setenv("ANTHROPIC_ORGANIZATION_ID", "made-up")
+        monkeypatch.setenv("ANTHROPIC_IDENTITY_TOKEN", "made-up")
+
+    @staticmethod
+    def token(name):
+        return answered({"access_token": name, "token_type": "Bearer", "expires_in": 3600})
+
+    async def test_a_short_lived_token_that_is_refused_is_renewed(self, federation):
+        answers = [self.token("old"), refused(401, "authentication_error"), self.token("new"), streamed()]
+        async with Server(*answers) as server, compatible(server, "retry=standard", "retry.base=0") as provider:
+            assert (await provider.send_message(HI)).text == "Hello"
+        sent = [asked.headers.get("authorization") for asked in server.asked if asked.path == "/v1/messages"]
+        assert sent == ["Bearer old", "Bearer new"]
+
+    async def test_one_that_is_refused_when_it_is_new_is_refused(self, federation):
+        refusal = refused(401, "authentication_error")
+        answers = [self.token("old"), refusal, self.token("new"), refusal]
+        async with Server(*answers) as server, compatible(server, "retry=standard", "retry.base=0") as provider:
+            with pytest.raises(AuthenticationError) as caught:
+                await provider.send_message(HI)
+        assert caught.value.context["attempts"] == 2
+
+    @pytest.mark.parametrize("mode", ["live", "auto"])
+    @pytest.mark.parametrize(
+        ("override", "name"),
+        [
+            ("endpoint=compatible", "ANTHROPIC_API_KEY"),
+            ("endpoint=anthropic", "ANTHROPIC_AUTH_TOKEN"),
+            ("endpoint=bedrock", "AWS_BEARER_TOKEN_BEDROCK"),
+            ("endpoint=foundry", "ANTHROPIC_FOUNDRY_API_KEY"),
+        ],
+    )
+    @pytest.mark.parametrize("unfit", [f"{OPAQUE}\n", f"{OPAQUE}\r\nX: y", f"\x1b{OPAQUE}"])
+    async def test_a_key_that_no_header_can_hold_is_refused_when_the_provider_opens(
+        self, override, name, unfit, mode, monkeypatch
+    ):
+        monkeypatch.setenv(name, unfit)
+        async with Server() as server:
+            url = f"endpoint.base_url={server.url}"
+            provider = claudeprov.open_provider([f"cassette={mode}", "telemetry=off", override, url])
+            with pytest.raises(AuthenticationError, match=f"{name}.*set it to the key alone") as caught:
+                await provider.initialize()
+        assert not caught.value.retryable
+        assert OPAQUE not in "".join(traceback.format_exception(caught.value))
+        assert server.asked == []
+
+    async def test_a_key_of_letters_from_anywhere_is_sent(self, monkeypatch):
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "schlüssel-geheim")
+        assert (await ask(streamed())).text == "Hello"
+
+    @pytest.mark.parametrize("name", ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"])
+    async def test_a_key_that_is_refused_is_not_tried_again(self, name, monkeypatch):
+        monkeypatch.setenv(name, "made-up")
+        async with (
+            Server(refused(401, "authentication_error")) as server,
+            compatible(server, "retry=standard", "retry.base=0") as provider,
+        ):
+            with pytest.raises(AuthenticationError):
+                await provider.send_message(HI)
+        assert len(server.asked) == 1
+
 
 class Deltas(httpx2.AsyncByteStream):
     """A stream of many deltas, made as it is read."""
@@ -700,7 +927,7 @@ class TestOddAnswers:
 
         for override, code in (
             ("deadline.total=50", "deadline_exceeded"),
-            ("deadline.between_events=30", "read_timeout"),
+            ("deadline.between_events=30", "between_events_timeout"),
         ):
             settings = claudeprov.open_provider([*BARE, override]).settings
             async with AnthropicClaudeProvider(settings, clock=clock, transport=Transport()) as provider:
@@ -740,6 +967,31 @@ class TestOddAnswers:
                 await provider.send_message(HI)
         assert "plain word" not in str(caught.value)
         assert "made-up" not in caught.value.message
+
+    @pytest.mark.parametrize("status", [401, 200])
+    @pytest.mark.parametrize("request_", [HI, PLAIN])
+    async def test_a_key_that_looks_like_none_is_masked_in_all_that_an_error_shows(self, request_, status, monkeypatch):
+        monkeypatch.setenv("ANTHROPIC_API_KEY", OPAQUE)
+        details = {"error_code": OPAQUE, "sent": {"authorization": [f"Bearer {OPAQUE}"]}}
+        body = {"type": "error", "request_id": OPAQUE}
+        body["error"] = {"type": OPAQUE, "message": f"bad {OPAQUE}", "details": details}
+        kind = "application/json" if request_ is PLAIN or status == 401 else "text/event-stream"
+        content = json.dumps(body).encode() if kind == "application/json" else sse(body)
+        answer = Answer(content, status, {"content-type": kind, "request-id": OPAQUE})
+        async with Server(answer) as server, compatible(server) as provider:
+            with pytest.raises(ProviderError) as caught:
+                await provider.send_message(request_)
+        error = caught.value
+        shown = [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
+        if cause := error.__cause__:
+            shown += [repr(cause), repr(vars(cause))]
+        assert OPAQUE not in "".join(shown)
+        assert OPAQUE.encode() not in pickle.dumps(error)
+        assert MASK in error.message
+
+    async def test_an_id_that_is_a_key_is_masked_in_a_response_too(self, monkeypatch):
+        monkeypatch.setenv("ANTHROPIC_API_KEY", OPAQUE)
+        assert (await ask(streamed(headers={"request-id": OPAQUE}))).request_id == MASK
 
     @pytest.mark.parametrize(
         "answer",

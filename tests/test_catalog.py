@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from claudeprov.catalog import catalog
+from claudeprov.catalog import catalog, unknown_model
 from claudeprov.errors import ConfigurationError
 from claudeprov.paths import conf_dir
 from claudeprov.pricing import Prices, list_prices
 
-MODEL_FILES = sorted((conf_dir() / "model").glob("*.yaml"))
+MODEL_FILES = sorted(file for file in (conf_dir() / "model").glob("*.yaml") if file.stem != "custom")
 PRICING_FILES = sorted((conf_dir() / "pricing").glob("*.yaml"))
 
 
@@ -55,7 +55,7 @@ def test_a_model_file_describes_the_model_it_is_named_after_or_is_a_short_name_o
 
 
 def test_every_price_list_belongs_to_a_model():
-    assert {file.stem for file in PRICING_FILES} == {catalog().price_list(model) for model in catalog()}
+    assert {file.stem for file in PRICING_FILES} == {*map(catalog().price_list, catalog()), "custom"}
 
 
 def test_every_alias_of_the_api_can_be_chosen_in_configuration_too():
@@ -135,7 +135,7 @@ def test_an_unknown_name_is_answered_with_the_three_nearest():
     [
         ("anthropic", "claude-haiku-4-5-20251001"),
         ("compatible", "claude-haiku-4-5-20251001"),
-        ("bedrock", "anthropic.claude-haiku-4-5-20251001-v1:0"),
+        ("bedrock", "anthropic.claude-haiku-4-5"),
         ("vertex", "claude-haiku-4-5@20251001"),
         ("foundry", "claude-haiku-4-5"),
     ],
@@ -166,6 +166,16 @@ def test_a_difference_that_nobody_explained_is_reported(capsys):
     assert tool["main"]() == 1
     assert "DIFFERS  claude-mythos-preview  the SDK says June 30th" in (report := capsys.readouterr().out)
     assert "STALE  claude-opus-5  input" in report
+
+
+def test_of_a_custom_model_nothing_is_known_and_each_key_of_a_model_is_there_to_be_stated():
+    content = load(conf_dir() / "model" / "custom.yaml")
+    one = load(conf_dir() / "model" / "claude-opus-5.yaml")
+    assert content.keys() == one.keys()
+    assert content["capabilities"].keys() == one["capabilities"].keys()
+    model = unknown_model("claude-opus-6")
+    assert {value for name, value in model.capabilities if name not in ("thinking", "effort")} == {None}
+    assert {*dict(model.capabilities.thinking).values(), *dict(model.capabilities.effort).values()} == {None}
 
 
 def test_thinking_and_effort_hang_together():

@@ -526,3 +526,101 @@ def test_ctrl_c_cuts_an_answer_off_and_keeps_the_conversation(server, terminal):
         "Once upon\n\n[cut off here]",
         "Still there?",
     ]
+
+
+WEATHER = ["--config-dir", "tests/tools/conf", "tools=[weather,forgetting]", "allow_targets=[tests.tools]"]
+
+
+def calling(name, **arguments):
+    """An answer that calls a tool."""
+    start_of_call = {"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": {}}
+    written = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
+    return sse(
+        start(),
+        {"type": "content_block_start", "index": 0, "content_block": start_of_call},
+        {"type": "content_block_delta", "index": 0, "delta": written},
+        {"type": "content_block_stop", "index": 0},
+        *end("tool_use"),
+    )
+
+
+def test_calls_of_tools_are_a_line_each_on_standard_error(server, chat):
+    server.will(calling("get_weather", city="Oslo"), answer("It is 4 °C."))
+    status, out, err = chat("-p", "How is Oslo?", *WEATHER)
+    assert (status, out) == (0, "It is 4 °C.\n")
+    line, summary = err.splitlines()
+    assert re.fullmatch(r'get_weather\(city="Oslo"\): 12 characters, 0\.\d\d s', line)
+    assert summary.startswith("tokens: 18 in, 2,400 from cache, 14 out; cost ")
+    assert "; 2 rounds, 1 call of tools; model " in summary
+
+
+def test_a_call_in_vain_says_why_in_its_line(server, chat):
+    server.will(calling("forget_weather", city="Oslo"), answer("No."))
+    line, summary = chat("-p", "Forget Oslo", *WEATHER)[2].splitlines()
+    said = "denied: calls of this tool are not permitted (its effects: write); do without it"
+    assert line.startswith(f'forget_weather(city="Oslo"): {said}')
+    assert "1 call of tools, 1 in vain" in summary
+
+
+def test_a_run_of_tools_is_one_document_with_json_and_its_chunks_are_lines(server, chat):
+    server.will(*[calling("get_weather", city="Oslo"), answer("Cold.")] * 2)
+    document = json.loads(chat("-p", "How is Oslo?", "--json", *WEATHER)[1])
+    assert document["message"]["content"] == [{"type": "text", "text": "Cold."}]
+    tools = document["tools"]
+    assert (tools["stopped"], tools["rounds"], tools["error"], len(tools["messages"])) == ("end_turn", 2, None, 4)
+    assert [(call["name"], call["arguments"], call["content"]) for call in tools["calls"]] == [
+        ("get_weather", {"city": "Oslo"}, "4 °C and dry")
+    ]
+    assert Decimal(document["cost"]["total_usd"]) == 2 * Decimal("0.0000164")
+    kinds = [json.loads(line)["type"] for line in chat("-p", "How is Oslo?", "--chunks", *WEATHER)[1].splitlines()]
+    assert kinds.count("message_start") == 2
+    assert kinds.index("tool_call") < kinds.index("tool_result")
+
+
+def test_a_budget_that_ends_a_run_of_tools_is_told_behind_what_was_done(server, chat):
+    server.will(calling("get_weather", city="Oslo"), answer("Cold."))
+    limits = ["budget=standard", "budget.run.tokens=2300", "max_tokens=1000"]
+    status, _, err = chat("-p", "How is Oslo?", *WEATHER, *limits)
+    assert status == 4
+    line, summary, error = err.splitlines()[-3:]
+    assert line.startswith("get_weather(")
+    assert "; stopped: budget; " in summary
+    assert "budget" in error
+    assert len(server.requests) == 1
+
+
+def test_the_terminal_is_asked_for_permission_and_the_conversation_keeps_the_calls(server, terminal):
+    oslo, rome = (calling("forget_weather", city=city) for city in ("Oslo", "Rome"))
+    server.will(oslo, answer("Gone."), rome, answer("No."))
+    screen = terminal(*WEATHER, "tools.permissions.write=ask", PYTHONPATH=".")
+    screen.type("Forget Oslo\n")
+    screen.wait_for('run forget_weather(city="Oslo") (write)? [y/N] ')
+    screen.type("y\n")
+    screen.wait_for("1 call of tools; ")
+    screen.wait_for("> ")
+    screen.type("Forget Rome\n")
+    screen.wait_for("[y/N] ")
+    screen.type("\n")
+    screen.wait_for("1 call of tools, 1 in vain")
+    screen.wait_for("> ")
+    screen.type(CTRL_D)
+    assert screen.status() == 0
+    last = server.requests[-1]["messages"]
+    assert [turn["role"] for turn in last] == ["user", "assistant", "user", "assistant", "user", "assistant", "user"]
+    assert (last[2]["content"][0].get("is_error"), last[6]["content"][0]["is_error"]) == (None, True)
+
+
+def test_ctrl_c_at_a_question_leaves_what_is_typed_next_to_the_conversation(server, terminal):
+    server.will(calling("forget_weather", city="Oslo"), answer("Yes"))
+    screen = terminal(*WEATHER, "tools.permissions.write=ask", PYTHONPATH=".")
+    screen.type("Forget Oslo\n")
+    screen.wait_for("[y/N] ")
+    screen.type(CTRL_C)
+    screen.wait_for("> ")
+    screen.type("Still there?\n")
+    screen.wait_for("tokens: ")
+    screen.wait_for("> ")
+    screen.type(CTRL_D)
+    assert screen.status() == 0
+    assert "did not come to its end" in server.requests[1]["messages"][2]["content"][0]["content"]
+    assert server.requests[1]["messages"][3]["content"] == "Still there?"

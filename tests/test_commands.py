@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +21,8 @@ from claudeprov.commands import COMMANDS, describe, exit_status, main
 from claudeprov.compose import Composition
 from claudeprov.paths import conf_dir
 from claudeprov.settings import Settings
+from claudeprov.testing import text_events
+from tests.server import Answer, Server
 
 HEAVY = {"anthropic", "vcr", "rich", "aiohttp", "opentelemetry", "aiobreaker"}
 
@@ -82,11 +86,6 @@ def test_overrides_and_flags_come_in_any_order(bench: Command) -> None:
     assert (args.json, args.prompt) == (True, "a=b")
     assert args.overrides == ["retry=off", "max_tokens=9", "~breaker", "+run_name=x"]
     assert args.composition.settings == settings
-
-
-def test_a_command_that_needs_no_settings_takes_no_overrides(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "retry=off"]) == 2
-    assert "'retry=off' is unknown to claudeprov models" in told(capsys)
 
 
 def test_the_config_directory_is_a_flag(bench: Command, tmp_path: Path) -> None:
@@ -171,6 +170,7 @@ def test_only_bench_and_record_sweep(bench: Command, capsys: pytest.CaptureFixtu
         (errors.CallTimeoutError, 5),
         (errors.StreamInterruptedError, 5),
         (errors.CircuitOpenError, 5),
+        (errors.StateUnavailableError, 5),
     ],
 )
 def test_an_errors_class_decides_the_exit_status(error: type[errors.ProviderError], status: int) -> None:
@@ -327,3 +327,18 @@ def _shell(words: str, **variables: str) -> Any:
 
 def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(conf_dir().parent)}
+
+
+async def test_a_warning_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "made-up")
+    body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in text_events("Hello"))
+    words = ["chat", "-p", "Hi", "model=sonnet", "thinking=off", "preflight=adapt", "endpoint=compatible"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        async with Server(Answer(body.encode())) as server:
+            assert await asyncio.to_thread(main, [*words, f"endpoint.base_url={server.url}"]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "claudeprov: a request to claude-sonnet-5-5 was adapted: thinking.type=disabled: only adaptive, between_tools"
+    )

@@ -44,7 +44,7 @@ def shell_environment(tmp_path: Path) -> dict[str, str]:
         ("claudeprov config thinking.effort=m", ["thinking.effort=max ", "thinking.effort=medium "]),
         ("claudeprov config max_tok", ["max_tokens="]),
         ("claudeprov config --json", ["--json ", "--json-schema "]),
-        ("claudeprov models retr", []),
+        ("claudeprov models --li", ["--lifecycle ", "--line ", "--live "]),
         ("claudeprov nonsense retr", []),
     ],
 )

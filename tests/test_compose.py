@@ -51,7 +51,12 @@ OPTIONS = {group: sorted(file.stem for file in (conf_dir() / group).glob("*.yaml
 @pytest.mark.parametrize("turn", range(max(map(len, OPTIONS.values()))))
 def test_every_option_of_every_group_composes(turn: int) -> None:
     choices = {group: options[turn % len(options)] for group, options in OPTIONS.items()}
-    composition = compose_with_origins([f"{group}={option}" for group, option in choices.items()])
+    needed = {
+        "model=custom": "model.id=claude-opus-6",
+        "ledger=postgres": "ledger.url=postgresql://127.0.0.1/ledger",
+    }
+    chosen = [f"{group}={option}" for group, option in choices.items()]
+    composition = compose_with_origins([*chosen, *(needed[choice] for choice in chosen if choice in needed)])
     assert composition.choices == choices
     off = {group for group in GROUPS if getattr(composition.settings, group) is None}
     assert off == {group for group, option in choices.items() if option == "off" and group != "thinking"}
@@ -122,7 +127,7 @@ def test_whoever_turns_a_group_off_overrules_the_values_below_him(monkeypatch: p
     monkeypatch.setenv("CLAUDEPROV_RETRY_MAX_ATTEMPTS", "6")
     assert compose(["retry=off"]).retry is None
     assert "the group retry is off; choose retry=aggressive or patient" in message("retry=off", "retry.base=1")
-    assert "the group budget has only the option off" in message("budget.limit=1")
+    assert "the group alerts has only the option off" in message("alerts.rule=1")
 
 
 def test_the_environment_reaches_every_kind_of_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import claudeprov
 from claudeprov.catalog import catalog
 from claudeprov.cost import cost_of
 from claudeprov.errors import ConfigurationError
-from claudeprov.pricing import Prices, list_prices
+from claudeprov.pricing import PriceBook, Prices, list_prices
 from claudeprov.response import Usage
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -377,6 +378,12 @@ def test_what_usage_cannot_price_is_noted(usage, note):
     assert cost_of({"input_tokens": 1}, "sonnet", at=NOW).notes == ()
 
 
+def test_code_execution_shows_in_the_message_too():
+    message = {"content": [{"type": "bash_code_execution_tool_result", "tool_use_id": "t", "content": {}}]}
+    (noted,) = cost_of({"input_tokens": 1}, "sonnet", at=NOW, message=message).notes
+    assert "code execution" in noted
+
+
 def test_given_prices_replace_the_model_s_own_and_no_other_model_s():
     prices = list_prices("sonnet").model_copy(update={"input": Decimal("1.8")})
     advisor = {"type": "advisor_message", "model": "claude-fable-5-2", "input_tokens": 1_000}
@@ -470,3 +477,106 @@ MESSAGES = st.fixed_dictionaries(
 def test_whatever_a_service_sends_has_a_cost_or_a_reason(usage, model, message):
     cost = cost_of(usage, model, at=NOW, message=message)
     assert (cost.total_usd is None) == (cost.reason is not None)
+
+
+@SAME_EVERY_TIME
+@given(USAGES, MODELS, st.sampled_from(["input_tokens", "output_tokens", "cache_read_input_tokens"]), COUNTS)
+def test_a_cost_is_monotonic_in_every_count(usage, model, name, more):
+    larger = {**usage, name: usage[name] + more}
+    assert cost_of(larger, model, at=NOW).total_usd >= cost_of(usage, model, at=NOW).total_usd
+
+
+@SAME_EVERY_TIME
+@given(USAGES, USAGES, MODELS)
+def test_iterations_cost_what_they_would_cost_apart(one, other, model):
+    apart = [cost_of(usage, model, at=NOW).total_usd for usage in (one, other)]
+    together = {"iterations": [{"type": "message", **each} for each in (one, other)]}
+    geo = one["inference_geo"]
+    if other["inference_geo"] == geo:
+        with localcontext(prec=60):
+            assert cost_of({**together, "inference_geo": geo}, model, at=NOW).total_usd == sum(apart)
+
+
+def book(*overrides, model="sonnet"):
+    configured = claudeprov.open_provider([f"model={model}", *overrides]).settings
+    return PriceBook(configured.pricing, configured.model)
+
+
+def test_configured_prices_are_those_of_the_configured_model_only():
+    prices = book("pricing.input=1.5")
+    assert usd({"input_tokens": 1_000}, "sonnet", prices=prices) == Decimal("0.0015")
+    assert usd({"input_tokens": 1_000}, "claude-sonnet-5-5", prices=prices) == Decimal("0.0015")
+    assert usd({"input_tokens": 1_000}, "opus", prices=prices) == Decimal("0.004")
+
+
+def test_a_configured_multiplier_is_on_all_tokens_of_all_models_and_on_no_fee():
+    prices = book("pricing.multiplier=1.1")
+    usage = {"input_tokens": 1_000, "server_tool_use": {"web_search_requests": 1}}
+    # 1000 x 2 x 1.1 and a search; 1000 x 4 x 1.1 and a search
+    assert usd(usage, "sonnet", prices=prices) == Decimal("0.0122")
+    assert usd(usage, "opus", prices=prices) == Decimal("0.0144")
+    assert usd({"input_tokens": 1_000, "inference_geo": "us"}, "sonnet", batch=True, prices=prices) == Decimal(
+        "0.00121"
+    )
+    assert cost_of(usage, "sonnet", at=NOW, prices=prices).items[0].rule == "list price, configured x 1.1"
+
+
+def test_prices_can_be_configured_for_several_models_by_any_of_their_names():
+    prices = book(
+        "pricing.multiplier=0.9", "pricing.models.opus={input:3,multiplier:1}", "pricing.models.haiku.output=0.4"
+    )
+    usage = {"input_tokens": 1_000, "output_tokens": 1_000}
+    # 1000 x 3 + 1000 x 20, at 1; (1000 x 0.1 + 1000 x 0.4) x 0.9; (1000 x 2 + 1000 x 10) x 0.9
+    assert usd(usage, "claude-opus-5-5", prices=prices) == Decimal("0.023")
+    assert usd(usage, "haiku", prices=prices) == Decimal("0.00045")
+    assert usd(usage, "sonnet", prices=prices) == Decimal("0.0108")
+
+
+def test_a_price_by_name_holds_for_the_configured_model_too():
+    prices = book("pricing.input=1.5", "pricing.models.sonnet.output=7")
+    usage = {"input_tokens": 1_000, "output_tokens": 1_000}
+    assert usd(usage, "sonnet", prices=prices) == Decimal("0.0085")
+
+
+def test_models_of_a_server_of_one_s_own_can_be_priced_by_any_name():
+    server = "{kind: compatible, base_url: 'http://localhost:1'}"
+    for overrides in (
+        ["endpoint=compatible", "endpoint.base_url=http://localhost:1"],
+        ["fallback=standard", f"fallback.to=[{{model: ours, endpoint: {server}}}]"],
+    ):
+        prices = book(*overrides, "pricing.models.ours.input=3")
+        assert usd({"input_tokens": 1_000}, "ours", prices=prices) == Decimal("0.003")
+
+
+def test_an_advisor_is_priced_by_the_configuration_too():
+    advisor = {"type": "advisor_message", "model": "claude-fable-5-2", "input_tokens": 1_000}
+    prices = book("pricing.models.fable.input=5")
+    assert usd({"input_tokens": 1_000, "iterations": [advisor]}, "sonnet", prices=prices) == sum_of(
+        (1_000, "2"), (1_000, "5")
+    )
+
+
+def test_a_local_model_s_price_holds_whatever_its_server_calls_it():
+    prices = book("pricing.input=1", "pricing.output=1", model="qwen")
+    assert usd({"input_tokens": 1_000}, "qwen3:14b-q4", prices=prices) == Decimal("0.001")
+    assert usd({"input_tokens": 1_000}, "opus", prices=prices) == Decimal("0.004")
+
+
+def test_a_book_without_a_configuration_holds_the_list_prices():
+    assert PriceBook().of("sonnet") == list_prices("claude-sonnet-5-5")
+    assert PriceBook(Prices(multiplier=Decimal(2))).of("sonnet").multiplier == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("pricing.multiplier=-1", "greater than or equal to 0"),
+        ("pricing.models.opus.inputs=3", "inputs"),
+        ("pricing.models.opuss.input=3", r"^pricing\.models\.opuss.*'opuss' is not in the catalogue.* are opus, "),
+        ("pricing.models.opus.input=cheap", "decimal"),
+    ],
+)
+def test_a_wrong_price_is_refused_with_its_key(override, message):
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        book(override)
+    assert "pricing." in str(caught.value)

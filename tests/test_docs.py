@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import claudeprov
-from claudeprov.testing import check_middleware
+from claudeprov.testing import ScriptedProvider, check_middleware
 
 ROOT = Path(__file__).parents[1]
 QUESTION = {"messages": [{"role": "user", "content": "Why is the sky blue? Answer in one sentence."}], "max_tokens": 60}
@@ -44,6 +44,16 @@ async def test_the_layer_of_the_docs_keeps_the_contract_and_goes_into_the_chain(
     await check_middleware(lambda: Slots(2))
     async with claudeprov.open_provider(["model=qwen", "cassette=replay"], config_dir=tmp_path) as provider:
         assert (await provider.send_message(QUESTION)).text == ANSWER
+
+
+async def test_the_example_of_structured_output_gets_its_object(monkeypatch, capsys):
+    answer = '{"name": "Ada Lovelace", "year": 1815, "fields": ["mathematics"]}'
+    monkeypatch.setattr(claudeprov, "open_provider", lambda: ScriptedProvider(answer))
+    example = block("docs/output.md", "python").replace("asyncio.run(main())", "")
+    scope = {}
+    exec(compile(example, "output.md", "exec"), scope)
+    await scope["main"]()
+    assert capsys.readouterr().out.splitlines()[-1] == "name='Ada Lovelace' year=1815 fields=['mathematics']"
 
 
 def test_the_table_of_layers_tells_their_defaults():

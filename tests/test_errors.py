@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import claudeprov
-from claudeprov import anthropic, classify, errors
+from claudeprov import classify, errors, fault
 from claudeprov.errors import (
     AuthenticationError,
     CallTimeoutError,
@@ -19,6 +19,7 @@ from claudeprov.errors import (
     OverloadedError,
     ProviderError,
     RateLimitError,
+    StateUnavailableError,
     StreamInterruptedError,
 )
 from claudeprov.response import MessageResponse, Timing
@@ -77,6 +78,7 @@ def test_errors_of_a_builtin_kind_are_caught_as_such(cls, builtin):
         (OverloadedError, True, "warning"),
         (StreamInterruptedError, True, "error"),
         (CircuitOpenError, True, "error"),
+        (StateUnavailableError, True, "error"),
         (AuthenticationError, False, "critical"),
         (CassetteMissError, False, "error"),
     ],
@@ -88,7 +90,7 @@ def test_what_can_be_done_about_it(cls, retryable, severity):
 def test_every_code_that_an_error_is_given_is_listed():
     sources = "".join(file.read_text() for file in Path(errors.__file__).parent.rglob("*.py"))
     given = set(re.findall(r"""\bcode="(\w+)\"""", sources))
-    given |= {code for code, _ in anthropic._TIMEOUTS.values()} | set(classify._CODE_BY_STATUS.values())
+    given |= {code for code, _ in fault._LATE.values()} | set(classify._CODE_BY_STATUS.values())
     assert given | classify._SPEND_LIMITS | classify._TRANSIENT <= set(errors.CODES)
     assert {cls.code for cls in CLASSES} <= set(errors.CODES)
     assert len(errors.CODES) == len(set(errors.CODES))

@@ -3,7 +3,7 @@
 import pytest
 
 from claudeprov.errors import ServerError
-from claudeprov.mask import MASK, masked_text
+from claudeprov.mask import MASK, credentials_in, masked_text, masked_within
 
 TAIL = "abcdefghij0123456789ABCDEFGHIJ0123456789"
 
@@ -25,6 +25,7 @@ def test_keys_are_masked(secret):
 
 def test_bearer_tokens_and_logins_of_urls_are_masked():
     assert masked_text("sent Bearer abc.def-123456") == f"sent Bearer {MASK}"
+    assert masked_text("postgresql://db/usage?password=word&a=b") == f"postgresql://db/usage?password={MASK}&a=b"
     assert masked_text("no answer from http://user:word@proxy:80/") == f"no answer from http://{MASK}@proxy:80/"
 
 
@@ -38,3 +39,37 @@ def test_other_texts_stay_as_they_are(text):
 def test_an_error_never_shows_a_key():
     error = ServerError("bad key " + "sk-" + "ant-" + TAIL[:20])
     assert TAIL[:20] not in error.message + str(error) + repr(error)
+
+
+class TestKnownCredentials:
+    """What was sent as one is masked in whatever comes back, whatever it looks like."""
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("Authorization", "Bearer opaque-word"),
+            ("x-api-key", "opaque-word"),
+            ("api-key", "opaque-word"),
+            ("X-Gateway-Token", "opaque-word"),
+        ],
+    )
+    def test_are_those_of_the_headers_that_carry_them(self, name, value):
+        known = credentials_in({name: value, "user-agent": "claudeprov"})
+        assert masked_text("no opaque-word for claudeprov", known) == f"no {MASK} for claudeprov"
+
+    @pytest.mark.parametrize("value", ["Bearer none", "Bearer test", "Bearer "])
+    def test_are_no_words_of_a_few_letters_that_stand_anywhere(self, value):
+        assert masked_text("none of the tests", credentials_in({"authorization": value})) == "none of the tests"
+
+    def test_are_masked_at_any_depth_of_a_value(self):
+        value = {"got": ["opaque-word", {"opaque-word": "sk-" + "ant-" + TAIL[:20]}], "line": 5, "more": None}
+        masked = {"got": [MASK, {MASK: MASK}], "line": 5, "more": None}
+        assert masked_within(value, ["opaque-word"]) == masked
+
+    def test_a_value_that_has_no_end_is_cut(self):
+        value = "opaque-word"
+        for _ in range(100_000):
+            value = [value]
+        masked = masked_within(value, ["opaque-word"])
+        assert "opaque-word" not in repr(masked)
+        assert repr(masked).startswith("[[[[")

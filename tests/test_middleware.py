@@ -50,7 +50,7 @@ def names_of(*overrides):
 
 
 def test_the_default_chain_is_built_outermost_first():
-    assert names_of() == ["Telemetry", "Deadline", "Breaker", "Retry"]
+    assert names_of() == ["Telemetry", "Deadline", "Preflight", "Breaker", "Retry"]
 
 
 def test_the_order_is_the_configurations():
@@ -58,14 +58,14 @@ def test_the_order_is_the_configurations():
 
 
 def test_a_group_that_is_off_is_no_layer_at_all():
-    assert names_of("retry=off", "telemetry=off", "deadline=off") == ["Breaker"]
-    assert layers_of("retry=off", "telemetry=off", "deadline=off", "breaker=off") == []
+    assert names_of("retry=off", "telemetry=off", "deadline=off", "caching=auto") == ["Preflight", "Caching", "Breaker"]
+    assert layers_of("retry=off", "telemetry=off", "deadline=off", "breaker=off", "~preflight") == []
 
 
 async def test_every_layer_keeps_the_contract():
     clock = ManualClock()
     settings = compose()
-    for index in range(4):
+    for index in range(len(build(settings, clock))):
         await check_middleware(lambda index=index: build(settings, clock, random=Random(1))[index], clock=clock)
 
 
@@ -89,7 +89,7 @@ async def test_a_users_own_layer_takes_its_place_with_its_options():
         ("{_target_:ownlayers.Tagging,token:blue}", r"the options {'token': '\*+'}"),
         ("{_target_:ownlayers.Moody}", "Moody cannot be made.*not today"),
         ("{_target_:ownlayers.five}", "makes no layer, but a int"),
-        ("{_target_:claudeprov.middleware.pkgutil.resolve_name,name:os.getcwd}", "comes from pkgutil"),
+        ("{_target_:claudeprov.target.pkgutil.resolve_name,name:os.getcwd}", "comes from pkgutil"),
     ],
 )
 def test_a_layer_that_cannot_be_made_is_refused_with_the_reason(layer, problem):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
+from random import Random
 
 import pytest
 
+from claudeprov.compose import compose
 from claudeprov.errors import (
     CallTimeoutError,
     CircuitOpenError,
@@ -21,11 +25,19 @@ from claudeprov.errors import (
     ServerError,
     StreamInterruptedError,
 )
-from claudeprov.middleware.breaker import Breaker, Circuit
+from claudeprov.middleware.breaker import Breaker
+from claudeprov.middleware.deadline import Deadline
+from claudeprov.middleware.retry import Retry
+from claudeprov.notice import Notices
 from claudeprov.settings.breaker import BreakerSettings
+from claudeprov.settings.deadline import DeadlineSettings
+from claudeprov.settings.retry import RetrySettings
+from claudeprov.state.circuit import MemoryCircuits
 from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
 from claudeprov.testing.clock import settle
 
+TIMEOUTS = ["connect_timeout", "first_event_timeout", "between_events_timeout", "ping_timeout", "deadline_exceeded"]
+MODEL = "claude-haiku-4-5"
 HI = {"messages": [{"role": "user", "content": "Hi"}]}
 BREAKS = [*text_events("Hel", "lo")[:3], StreamInterruptedError("broken off", code="truncated")]
 
@@ -35,15 +47,21 @@ def clock():
     return ManualClock()
 
 
+def breaker(clock, **settings):
+    settings = BreakerSettings(**settings)
+    return Breaker(settings, circuits=MemoryCircuits(settings, clock, Notices(clock)))
+
+
 class Service:
     """A service behind a breaker, which answers as it is told."""
 
     def __init__(self, clock, **settings):
         self.clock = clock
-        self.breaker = Breaker(BreakerSettings(**settings), clock=clock)
+        self.breaker = breaker(clock, **settings)
 
-    def send(self, answer="Hello"):
-        return ScriptedProvider(answer, layers=[self.breaker], clock=self.clock).send_message(HI)
+    def send(self, *answers, model=MODEL, within=()):
+        provider = ScriptedProvider(*answers or ["Hello"], layers=[self.breaker, *within], clock=self.clock)
+        return provider.send_message(HI | {"model": model})
 
     async def fail(self, times=1, answer=None):
         for _ in range(times):
@@ -65,8 +83,22 @@ def service(clock):
     return Service(clock)
 
 
+class Longest(Random):
+    def uniform(self, a, b):
+        return b
+
+
+class Middle(Random):
+    def uniform(self, a, b):
+        return (a + b) / 2
+
+
+async def whole(stream):
+    return (await stream).text
+
+
 async def test_keeps_the_contract(clock):
-    await check_middleware(lambda: Breaker(BreakerSettings(), clock=clock), clock=clock)
+    await check_middleware(lambda: breaker(clock), clock=clock)
 
 
 class TestOpening:
@@ -113,7 +145,7 @@ class TestOpening:
         await service.fail(5)
         provider = ScriptedProvider("Hello", layers=[service.breaker], clock=clock)
         with pytest.raises(CircuitOpenError):
-            await provider.send_message(HI)
+            await provider.send_message(HI | {"model": MODEL})
         assert provider.requests == []
 
     async def test_the_reader_gets_the_services_error_untouched(self, service):
@@ -142,7 +174,7 @@ class TestWhatCounts:
             ServerError("503", code="service_unavailable"),
             OverloadedError("529"),
             ConnectionFailedError("reset"),
-            CallTimeoutError("slow", code="read_timeout"),
+            *(CallTimeoutError("slow", code=code) for code in TIMEOUTS),
             StreamInterruptedError("cut off", code="truncated"),
             InvalidResponseError("no JSON"),
         ],
@@ -154,7 +186,13 @@ class TestWhatCounts:
 
     @pytest.mark.parametrize(
         "error",
-        [InvalidRequestError("400"), RateLimitError("429"), ProviderError("refused by a layer")],
+        [
+            InvalidRequestError("400"),
+            CallTimeoutError("408", code="request_timeout"),
+            RateLimitError("429"),
+            CircuitOpenError("refused by another"),
+            ProviderError("refused by a layer"),
+        ],
         ids=lambda error: error.code,
     )
     async def test_no_errors_of_the_caller(self, service, error):
@@ -180,6 +218,171 @@ class TestWhatCounts:
         assert not await service.is_open()
         await service.fail(5, RateLimitError("429"))
         assert await service.is_open()
+
+
+class TestTheEndOfTime:
+    """A call whose deadline passed: whether the service was what was slow."""
+
+    @staticmethod
+    def late(service, *answers, layers=()):
+        layers = [Deadline(DeadlineSettings(total=10)), service.breaker, *layers]
+        return service.clock.run(whole(ScriptedProvider(*answers, layers=layers, clock=service.clock).send_message(HI)))
+
+    async def test_a_service_that_has_not_begun_to_answer_by_then_has_failed(self, clock):
+        service = Service(clock, failures=2)
+        for _ in range(2):
+            with pytest.raises(CallTimeoutError):
+                await self.late(service, [math.inf, "never"])
+        with pytest.raises(CircuitOpenError):
+            await self.late(service, "Hello")
+
+    async def test_one_that_still_answers_has_not(self, clock):
+        service = Service(clock, failures=1)
+        error = CallTimeoutError("over", code="deadline_exceeded")
+        with pytest.raises(CallTimeoutError):
+            await self.late(service, [*text_events("Hel", "lo")[:3], error])
+        assert await self.late(service, "Hello") == "Hello"
+
+    async def test_one_that_was_not_even_asked_has_not(self, clock):
+        async def slots(call, call_next):
+            await clock.sleep(math.inf)
+
+        service = Service(clock, failures=1)
+        with pytest.raises(CallTimeoutError):
+            await self.late(service, "never", layers=[slots])
+        assert await self.late(service, "Hello") == "Hello"
+
+    async def test_a_call_that_somebody_cancels_before_counts_for_nothing(self, clock):
+        service = Service(clock, failures=1)
+        task = asyncio.ensure_future(self.late(service, [math.inf, "never"]))
+        await settle()
+        task.cancel()
+        await settle()
+        assert await self.late(service, "Hello") == "Hello"
+
+    async def test_it_is_counted_under_its_own_code(self, clock):
+        service = Service(clock, failures=1, counts=["server_error"])
+        with pytest.raises(CallTimeoutError):
+            await self.late(service, [math.inf, "never"])
+        assert await self.late(service, "Hello") == "Hello"
+
+
+class TestRoutes:
+    async def test_each_group_of_models_has_a_breaker_of_its_own(self, service):
+        for _ in range(5):
+            with pytest.raises(ServerError):
+                await service.send(ServerError("500"), model="claude-opus-4-5")
+        with pytest.raises(CircuitOpenError) as raised:
+            await service.send(model="claude-opus-4-8")  # shares its limits, and its troubles
+        assert raised.value.context == {"route": "anthropic/opus-4", "state": "open"}
+        assert (await service.send(model="claude-haiku-4-5")).text == "Hello"
+
+    async def test_a_layer_within_that_changes_the_model_changes_nothing(self, service):
+        async def downgrade(call, call_next):
+            call.request = call.request.model_copy(update={"model": "claude-haiku-4-5"})
+            return await call_next(call)
+
+        for _ in range(5):
+            with pytest.raises(ServerError):
+                await service.send(ServerError("500"), model="claude-opus-4-5", within=[downgrade])
+        with pytest.raises(CircuitOpenError):
+            await service.send(model="claude-opus-4-5")
+        assert not await service.is_open()
+
+
+class TestRetries:
+    """A call that makes further attempts asks before each of them."""
+
+    @pytest.fixture
+    def retry(self, clock):
+        return Retry(RetrySettings(max_attempts=9, base=4, cap=4), clock=clock, random=Longest())
+
+    async def test_a_breaker_that_others_open_ends_its_retries_at_once(self, clock, service, retry):
+        stream = service.send(ServerError("500"), within=[retry])
+        task = asyncio.ensure_future(whole(stream))
+        await clock.advance(5)
+        await service.fail(5)
+        await clock.advance(3)
+        assert isinstance(task.exception(), CircuitOpenError)
+        assert isinstance(task.exception().__cause__, ServerError)
+        assert task.exception().retry_after == 300 - 3
+        assert len(stream.response.attempts) == 2
+
+    async def test_a_wait_is_not_even_begun(self, clock, service, retry):
+        stream = service.send([2.0, ServerError("500")], within=[retry])
+        task = asyncio.ensure_future(whole(stream))
+        await clock.advance(1)
+        await service.fail(5)
+        await clock.advance(1)
+        assert isinstance(task.exception(), CircuitOpenError)
+        assert task.exception().context["waits"] == []
+
+    async def test_nor_does_it_take_the_place_of_a_trial(self, clock):
+        service = Service(clock, open_for=3)
+        slow = Retry(RetrySettings(base=10, cap=10), clock=clock, random=Longest())
+        task = asyncio.ensure_future(whole(service.send(ServerError("500"), "late", within=[slow])))
+        await clock.advance(1)
+        await service.fail(5)
+        await clock.advance(4)
+        async with service.send():
+            await clock.advance(10)
+            assert "on trial" in task.exception().message
+
+    async def test_a_breaker_that_is_closed_again_lets_it_go_on(self, clock):
+        service = Service(clock, open_for=3)
+        slow = Retry(RetrySettings(base=10, cap=10), clock=clock, random=Longest())
+        task = asyncio.ensure_future(whole(service.send(ServerError("500"), "late", within=[slow])))
+        await clock.advance(1)
+        await service.fail(5)
+        await clock.advance(4)
+        await service.send()
+        await clock.advance(10)
+        assert task.result() == "late"
+
+    async def test_what_it_left_with_the_call_is_gone_afterwards(self, service):
+        stream = service.send()
+        await stream
+        assert stream._call.checks == []
+        failed = service.send(ServerError("500"))
+        with pytest.raises(ServerError):
+            await failed
+        assert failed._call.checks == []
+
+
+@pytest.mark.usefixtures("no_settings")
+class TestFiveInSixty:
+    """What the documentation says of the breaker with each retry."""
+
+    TABLE = (Path(__file__).parents[1] / "docs" / "resilience.md").read_text()
+
+    @staticmethod
+    async def seconds(clock, retry, error, random):
+        """How long one failing call lasts whose answers take no time."""
+        layers = [Retry(compose([f"retry={retry}"]).retry, clock=clock, random=random)]
+        started = clock.monotonic()
+        with pytest.raises(ProviderError):
+            await clock.run(whole(ScriptedProvider(error, layers=layers, clock=clock).send_message(HI)))
+        return clock.monotonic() - started
+
+    @pytest.mark.parametrize("retry", ["aggressive", "standard", "patient"])
+    async def test_the_waits_of_a_failing_call_are_those_of_the_table(self, clock, retry):
+        row = re.search(rf"^\| `{retry}` \| (\d+) \| (.*?) \| (.*?) \|", self.TABLE, re.MULTILINE)
+        settings = compose([f"retry={retry}"]).retry
+        assert int(row[1]) == settings.max_attempts
+        for told, error in ((row[2], ServerError("500")), (row[3], OverloadedError("529"))):
+            mean, most = map(float, re.findall(r"[\d.]+", told))
+            assert await self.seconds(clock, retry, error, Middle()) == pytest.approx(mean, abs=0.051)
+            assert await self.seconds(clock, retry, error, Longest()) <= most + 1e-9
+
+    @pytest.mark.parametrize(("retry", "opens"), [("aggressive", True), ("standard", True), ("patient", False)])
+    @pytest.mark.parametrize("error", [ServerError("500"), OverloadedError("529")])
+    async def test_one_caller_opens_it_or_does_not(self, clock, retry, opens, error):
+        service = Service(clock)
+        within = [Retry(compose([f"retry={retry}", "retry.tokens=null"]).retry, clock=clock, random=Middle())]
+        for _ in range(8):
+            with pytest.raises(ProviderError):
+                await clock.run(whole(service.send([1.0, error], within=within)))
+        assert await service.is_open() is opens
 
 
 class TestTrials:
@@ -276,34 +479,3 @@ class TestStragglers:
             async with service.send(), service.send():
                 await early.cancel()
                 assert await service.is_open()
-
-
-class TestCircuit:
-    """The policy itself, with neither event loop nor network."""
-
-    def test_opens_at_a_time_of_the_clock_that_it_is_given(self, clock):
-        circuit = Circuit(BreakerSettings(failures=1, open_for=60), clock)
-        asyncio.run(clock.advance(3))
-        circuit.admit().fail()
-        with pytest.raises(CircuitOpenError, match="in 60 s"):
-            circuit.admit()
-        asyncio.run(clock.advance(60))
-        circuit.admit()
-
-    def test_a_verdict_may_come_in_any_order(self, clock):
-        circuit = Circuit(BreakerSettings(failures=2), clock)
-        first, second, third = circuit.admit(), circuit.admit(), circuit.admit()
-        third.fail()
-        first.succeed()
-        second.fail()
-        with pytest.raises(CircuitOpenError):
-            circuit.admit()
-
-    def test_says_that_a_trial_is_under_way(self, clock):
-        circuit = Circuit(BreakerSettings(failures=1, open_for=0.001), clock)
-        circuit.admit().fail()
-        asyncio.run(clock.advance(1))
-        circuit.admit()
-        with pytest.raises(CircuitOpenError, match="on trial") as raised:
-            circuit.admit()
-        assert raised.value.retry_after is None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import math
 
 import pytest
 
-from claudeprov.errors import CallTimeoutError
+from claudeprov.compose import compose
+from claudeprov.errors import CallTimeoutError, ConfigurationError
 from claudeprov.middleware.deadline import Deadline
 from claudeprov.settings.deadline import DeadlineSettings
 from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
+from claudeprov.testing.clock import settle
 
 HI = {"messages": [{"role": "user", "content": "Hi"}]}
 
@@ -21,7 +24,7 @@ def clock():
 
 
 def deadline(clock, total=10.0):
-    return Deadline(DeadlineSettings(total=total), clock=clock)
+    return Deadline(DeadlineSettings(total=total))
 
 
 async def test_keeps_the_contract(clock):
@@ -94,3 +97,28 @@ async def test_no_total_is_no_limit(clock):
     response = await clock.run(stream)
     assert response.timing.total == 3600
     assert stream._call.deadline is None
+
+
+async def test_an_attempt_that_it_cuts_short_says_so(clock):
+    stream = ScriptedProvider([math.inf, "never"], layers=[deadline(clock)], clock=clock).send_message(HI)
+    with pytest.raises(CallTimeoutError):
+        await clock.run(stream)
+    assert [attempt.error_code for attempt in stream.response.attempts] == ["deadline_exceeded"]
+
+
+async def test_an_attempt_that_its_reader_gives_up_says_so(clock):
+    stream = ScriptedProvider([math.inf, "never"], layers=[deadline(clock)], clock=clock).send_message(HI)
+    task = asyncio.ensure_future(stream)
+    await clock.advance(9)
+    task.cancel()
+    await settle()
+    assert [attempt.error_code for attempt in stream.response.attempts] == ["cancelled"]
+
+
+@pytest.mark.usefixtures("no_settings")
+@pytest.mark.parametrize("key", ["total", "connect", "first_event", "between_events", "pings"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_limit_of_no_time_is_refused(key, value):
+    with pytest.raises(ConfigurationError) as caught:
+        compose([f"deadline.{key}={value}"])
+    assert caught.value.message.startswith(f"deadline.{key} = {value}, from an override: should be greater than 0")

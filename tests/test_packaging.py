@@ -39,7 +39,7 @@ def test_the_wheel_holds_the_same_files_as_the_checkout(wheel, folder):
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     modules = {
         path.relative_to(ROOT).as_posix()
-        for pattern in ("*.py", "*.typed", "*.yaml")
+        for pattern in ("*.py", "*.typed", "*.yaml", "*.lua")
         for path in (ROOT / "claudeprov").rglob(pattern)
     }
     assert modules <= wheel.keys()

@@ -40,7 +40,13 @@ def test_the_origin_is_that_of_the_key_or_of_what_is_in_it_or_of_what_holds_it()
 def test_siblings_are_the_keys_of_a_group_or_the_top() -> None:
     assert "max_attempts" in siblings("retry")
     assert {"retry", "max_tokens"} < set(siblings(""))
-    assert siblings("ratelimit") == ()
+    assert siblings("alerts") == ()
+
+
+def test_siblings_are_also_those_in_a_list_or_under_names_of_the_users_own() -> None:
+    assert siblings("fallback.to.0") == ("model", "endpoint")
+    assert "region" in siblings("fallback.to.1.endpoint")
+    assert "day" in siblings("budget.tags.user")
 
 
 def test_what_is_or_holds_a_secret_is_masked() -> None:

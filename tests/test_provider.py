@@ -9,15 +9,17 @@ import httpx2
 import pytest
 
 import claudeprov
-from claudeprov import AIProvider, AnthropicClaudeProvider, TokenCount
+from claudeprov import AIProvider, AnthropicClaudeProvider, RequestAdaptedWarning, TokenCount
 from claudeprov.errors import (
     AuthenticationError,
     CassetteMissError,
     ConfigurationError,
+    ContextWindowExceededError,
     InvalidRequestError,
     InvalidResponseError,
     ModelNotFoundError,
     ServerError,
+    StreamInterruptedError,
 )
 from claudeprov.testing import text_events
 
@@ -106,6 +108,23 @@ class TestItsLife:
         await provider.dispose()
         await provider.dispose()
 
+    @pytest.mark.parametrize("turns", range(1, 6))
+    async def test_closing_it_closes_all_even_if_it_is_cancelled_over_an_open_stream(self, turns):
+        api = Api()
+        provider = opened(api)
+        await provider.initialize()
+        streams = [provider.send_message(HI) for _ in range(2)]
+        readers = [aiter(stream) for stream in streams]
+        for reader in readers:
+            await anext(reader)
+        closing = asyncio.ensure_future(provider.dispose())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert api.closed
+        assert [stream.outcome.kind for stream in streams] == ["cancelled"] * 2
+
     async def test_a_wrong_request_is_refused_before_it_is_used(self):
         with pytest.raises(InvalidRequestError, match="messages"):
             opened(Api()).send_message({})
@@ -140,13 +159,13 @@ class TestWhatItSends:
         }
 
     async def test_a_request_has_the_last_word(self):
-        body = await sent("model=sonnet", model="claude-opus-4-1", max_tokens=3, stream=False)
+        body = await sent("model=sonnet", "preflight=send", model="claude-opus-4-1", max_tokens=3, stream=False)
         assert (body["model"], body["max_tokens"], body["stream"]) == ("claude-opus-4-1", 3, False)
 
     async def test_thinking_and_sampling_are_sent_as_configured(self):
         assert (await sent("thinking=adaptive"))["thinking"] == {"type": "adaptive"}
         assert (await sent("thinking=high"))["output_config"] == {"effort": "high"}
-        assert (await sent("sampling.temperature=0.5"))["temperature"] == 0.5
+        assert (await sent("sampling.temperature=0.5", "preflight=send"))["temperature"] == 0.5
         assert not {"thinking", "output_config", "temperature", "top_p", "top_k"} & (await sent()).keys()
 
     async def test_configured_effort_joins_the_output_config_of_a_request(self):
@@ -160,14 +179,15 @@ class TestWhatItSends:
             ("sonnet-3-5", [], "claude-3-5-sonnet-20241022"),
             ("claude-haiku-4-5", [], "claude-haiku-4-5"),
             ("claude-sonnet-9", [], "claude-sonnet-9"),
-            ("claude-haiku-4-5", ["endpoint=bedrock"], "anthropic.claude-haiku-4-5-20251001-v1:0"),
+            ("claude-haiku-4-5", ["endpoint=bedrock"], "anthropic.claude-haiku-4-5"),
+            ("claude-opus-4-5", ["endpoint=bedrock"], "anthropic.claude-opus-4-5-20251101-v1:0"),
             ("anthropic.claude-haiku-4-5-20251001-v1:0", [], "anthropic.claude-haiku-4-5-20251001-v1:0"),
             ("claude-haiku-4-5", ["endpoint=foundry"], "claude-haiku-4-5"),
             ("my-model", ["endpoint=compatible"], "my-model"),
         ],
     )
     async def test_a_model_goes_by_the_name_that_the_endpoint_knows(self, asked, overrides, model):
-        assert (await sent(*overrides, model=asked))["model"] == model
+        assert (await sent("preflight=send", *overrides, model=asked))["model"] == model
 
 
 class TestWhatItAnswers:
@@ -175,7 +195,7 @@ class TestWhatItAnswers:
         api = Api(count_tokens=httpx2.Response(200, json={"input_tokens": 42}))
         async with opened(api, "thinking=adaptive", "sampling.temperature=0.5") as provider:
             request = HI | {"model": "claude-opus-4-1", "system": "be kind", "max_tokens": 9, "betas": ["b-1"]}
-            assert await provider.count_tokens(request) == TokenCount(42, "endpoint")
+            assert await provider.count_tokens(request) == TokenCount(42, "endpoint", low=42, high=42)
         (asked,) = api.requests
         assert (asked.url.path, asked.url.query, asked.headers["anthropic-beta"]) == (
             "/v1/messages/count_tokens",
@@ -185,30 +205,133 @@ class TestWhatItAnswers:
         assert api.bodies == [HI | {"model": "claude-opus-4-1", "system": "be kind", "thinking": {"type": "adaptive"}}]
 
     @pytest.mark.parametrize("answer", [{}, {"input_tokens": None}, [], "42"])
-    async def test_a_count_that_is_none(self, answer):
+    async def test_a_count_that_is_none_is_estimated(self, answer):
         async with opened(Api(count_tokens=httpx2.Response(200, json=answer))) as provider:
-            with pytest.raises(InvalidResponseError):
+            assert (await provider.count_tokens(HI)).source == "estimate"
+
+    async def test_a_request_that_was_counted_is_not_asked_for_again(self):
+        api = Api(count_tokens=httpx2.Response(200, json={"input_tokens": 42}))
+        async with opened(api) as provider:
+            assert await provider.count_tokens(HI) == await provider.count_tokens(HI)
+        assert len(api.requests) == 1
+
+    async def test_past_the_limit_of_counting_it_is_an_estimate_with_its_band(self):
+        error = {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
+        async with opened(Api(count_tokens=httpx2.Response(429, json=error))) as provider:
+            count = await provider.count_tokens(HI)
+        assert count.source == "estimate"
+        assert count.low <= 8 <= count.high
+
+    async def test_a_key_that_counts_nothing_is_an_error(self):
+        error = {"type": "error", "error": {"type": "authentication_error", "message": "no"}}
+        async with opened(Api(count_tokens=httpx2.Response(401, json=error))) as provider:
+            with pytest.raises(AuthenticationError):
                 await provider.count_tokens(HI)
+
+    async def test_estimates_learn_from_the_calls_that_are_made(self):
+        error = {"type": "error", "error": {"type": "api_error", "message": "no"}}
+        async with opened(Api("claude-sonnet-5-5", count_tokens=httpx2.Response(500, json=error))) as provider:
+            assert (await provider.count_tokens(HI)).source == "estimate"
+            for _ in range(8):
+                await provider.send_message(HI)
+            learned = await provider.count_tokens(HI)
+        assert (learned.source, learned.input_tokens) == ("learned", 1)  # which each answer says it used
+
+    async def test_what_an_answer_cost_that_was_broken_off_lies_between_bounds(self):
+        events = text_events("Hello", model="claude-sonnet-5-5")[:3]
+        body = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+        broken = httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
+        async with opened(Api(messages=broken)) as provider:
+            with pytest.raises(StreamInterruptedError) as caught:
+                await provider.send_message(HI | {"max_tokens": 100})
+        cost = caught.value.partial.cost
+        # 1 x 2 and something, up to 1 x 2 + 100 x 10
+        assert cost.total_usd is None
+        assert Decimal("0.000002") <= cost.low_usd < cost.high_usd == Decimal("0.001002")
 
     async def test_the_models_of_the_catalogue(self):
         models = await opened(Api()).list_models()
         assert {"claude-sonnet-5-5", "claude-3-opus-20240229"} <= {model.id for model in models}
 
-    async def test_the_models_of_the_endpoint_that_are_known_in_its_order(self):
+    async def test_the_models_of_the_endpoint_of_all_pages_join_those_of_the_catalogue(self):
         pages = [
             {"data": [{"id": "claude-sonnet-5-5"}, {"id": "nobody"}], "has_more": True, "last_id": "nobody"},
-            {"data": [{"id": "claude-haiku-4-5-20251001"}], "has_more": False},
+            {"data": [{"id": "claude-opus-6"}], "has_more": False},
         ]
         api = Api(models=[httpx2.Response(200, json=page) for page in pages])
         async with opened(api) as provider:
-            found = await provider.list_models(live=True)
-        assert [model.id for model in found] == ["claude-sonnet-5-5", "claude-haiku-4-5-20251001"]
-        assert [dict(request.url.params) for request in api.requests] == [
-            {"limit": "1000"},
-            {"limit": "1000", "after_id": "nobody"},
+            known = await provider.list_models()
+            assert {model.id for model in await provider.list_models(live=True)} == {
+                *(model.id for model in known),
+                "nobody",
+                "claude-opus-6",
+            }
+            assert await provider.list_models() == tuple(provider.catalog)
+        states = [("lifecycle[]", state) for state in ("active", "deprecated", "retired")]
+        assert [request.url.params.multi_items() for request in api.requests] == [
+            [("limit", "1000"), *states],
+            [("limit", "1000"), *states, ("after_id", "nobody")],
         ]
 
-    @pytest.mark.parametrize("page", [{}, {"data": 5}, {"data": ["claude-sonnet-5-5"]}, []])
+    async def test_a_model_released_tomorrow_works_once_it_is_listed_and_its_price_is_unknown(self):
+        entry = {
+            "id": "claude-opus-6",
+            "display_name": "Claude Opus 6",
+            "created_at": "2026-12-24T00:00:00Z",
+            "lifecycle": "active",
+            "max_input_tokens": 2_000_000,
+            "max_tokens": 256_000,
+        }
+        api = Api("claude-opus-6", models=httpx2.Response(200, json={"data": [entry]}))
+        async with opened(api, "model=opus", "preflight=adapt", "caching=auto") as provider:
+            with pytest.raises(ConfigurationError, match="list_models"):
+                provider.get_model("claude-opus-6")
+            await provider.list_models(live=True)
+            found = provider.get_model("claude-opus-6")
+            assert (found.display_name, found.context_window, found.max_output_tokens) == (
+                "Claude Opus 6",
+                2_000_000,
+                256_000,
+            )
+            assert str(found.lifecycle.released) == "2026-12-24"
+            assert provider.capabilities("claude-opus-6").prefill is None
+            response = await provider.send_message(HI | {"model": "claude-opus-6"})
+        assert api.bodies[-1]["model"] == "claude-opus-6"
+        assert response.cost.total_usd is None
+        assert response.cost.reason == "claude-opus-6, input: not in the catalogue"
+
+    async def test_a_prompt_that_no_window_holds_is_not_sent(self):
+        api = Api()
+        async with AnthropicClaudeProvider(claudeprov.open_provider(["cassette=live"]).settings, transport=api) as it:
+            with pytest.raises(ContextWindowExceededError, match="at least 2376002 tokens"):
+                await it.send_message({"messages": [{"role": "user", "content": "hello " * 1_200_000}]})
+        assert api.bodies == []
+
+    async def test_a_newer_model_can_be_configured_with_all_that_its_user_knows_of_it(self):
+        api = Api("claude-opus-6")
+        known = ["model=custom", "model.id=claude-opus-6", "model.max_output_tokens=9000", "pricing.input=1000000"]
+        async with opened(api, *known, "pricing.output=0") as provider:
+            assert (await provider.send_message(HI)).cost.total_usd == 1
+            with pytest.raises(InvalidRequestError, match="max_tokens=9001: at most 9000"):
+                await provider.send_message(HI | {"max_tokens": 9001})
+        assert api.bodies[0]["model"] == "claude-opus-6"
+
+    async def test_what_the_endpoint_says_of_a_known_model_wins_and_is_acted_on(self):
+        entry = {
+            "id": "claude-haiku-5-5",
+            "lifecycle": "retired",
+            "deprecated_at": "2026-11-01T00:00:00Z",
+            "retires_at": "2026-11-20T00:00:00Z",
+        }
+        async with opened(Api(models=httpx2.Response(200, json={"data": [entry]})), "model=haiku") as provider:
+            await provider.send_message(HI)
+            await provider.list_models(live=True)
+            assert provider.get_model().lifecycle.status == "retired"
+            assert provider.catalog.told(provider.get_model()) == ("lifecycle",)
+            with pytest.raises(ModelNotFoundError, match="retired since 2026-11-20"):
+                await provider.send_message(HI)
+
+    @pytest.mark.parametrize("page", [{}, {"data": 5}, {"data": ["claude-sonnet-5-5"]}, [], {"data": [{"id": 5}]}])
     async def test_models_that_are_none(self, page):
         async with opened(Api(models=httpx2.Response(200, json=page))) as provider:
             with pytest.raises(InvalidResponseError):
@@ -223,6 +346,7 @@ class TestWhatItAnswers:
     async def test_a_model_and_what_it_can_do(self):
         provider = opened(Api(), "model=sonnet")
         assert provider.get_model() is provider.settings.model
+        assert opened(Api(), "model.max_output_tokens=7").get_model("sonnet").max_output_tokens == 7
         assert provider.get_model("claude-haiku-4-5").id == "claude-haiku-4-5-20251001"
         assert provider.capabilities("sonnet-3-5") == provider.get_model("sonnet-3-5").capabilities
         with pytest.raises(ConfigurationError, match="claude-sonnet-4-5"):
@@ -269,7 +393,7 @@ class TestCost:
         assert await self.cost("claude-haiku-4-5-20251001", *overrides) == Decimal("1.000005")
 
     async def test_configured_prices_count_for_a_model_that_is_configured_otherwise_too(self):
-        overrides = ["model=claude-haiku-4-5", "model.max_output_tokens=100", "pricing.input=1000000"]
+        overrides = ["model=claude-haiku-4-5", "model.max_output_tokens=5000", "pricing.input=1000000"]
         assert await self.cost("claude-haiku-4-5-20251001", *overrides) == Decimal("1.000005")
 
     async def test_the_price_of_a_local_model_is_unknown(self):
@@ -306,6 +430,32 @@ class TestModes:
         provider = claudeprov.open_provider([f"cassette.path={tmp_path}"])
         with pytest.raises(AuthenticationError, match=r"no credentials for endpoint=anthropic.*no cassette"):
             await provider.initialize()
+
+    async def test_what_was_adapted_and_marked_for_the_cache_when_it_was_recorded_is_replayed(self, tmp_path):
+        overrides = [
+            "model=sonnet",
+            "preflight=adapt",
+            "caching=auto",
+            "sampling.top_k=5",
+            f"cassette.path={tmp_path}/a.yaml",
+        ]
+        request = {"messages": [{"role": "user", "content": "It was a dark and stormy night. " * 500}]}
+        api = Api("claude-sonnet-5-5")
+        with pytest.warns(RequestAdaptedWarning, match="top_k"):
+            async with opened(api, *overrides, "cassette=record") as provider:
+                await provider.send_message(request)
+        (body,) = api.bodies
+        assert "top_k" not in body
+        assert body["messages"][0]["content"][0]["cache_control"] == {"type": "ephemeral"}
+        async with claudeprov.open_provider([*overrides, "cassette=replay"]) as provider:
+            assert (await provider.send_message(request)).text == "Hello"
+
+    async def test_a_replay_refuses_nothing(self, tmp_path):
+        overrides = ["model=claude-3-opus-20240229", f"cassette.path={tmp_path}/a.yaml", "sampling.top_k=5"]
+        async with opened(Api(), *overrides, "cassette=record", "preflight=send") as provider:
+            await provider.send_message(HI)
+        async with claudeprov.open_provider([*overrides, "cassette=replay"]) as provider:
+            assert (await provider.send_message(HI)).text == "Hello"
 
     async def test_where_a_replay_was_asked_for_it_is_a_miss(self, tmp_path):
         async with claudeprov.open_provider(["cassette=replay", self.cassettes(tmp_path)]) as provider:

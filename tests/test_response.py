@@ -70,6 +70,34 @@ def test_usage_gives_what_it_has_and_none_for_the_rest():
     assert repr(usage) == f"Usage({raw})"
 
 
+@pytest.mark.parametrize("odd", ["x", 3, [1], True])
+def test_usage_takes_what_is_no_object_where_one_belongs_for_none(odd):
+    usage = Usage({"cache_creation": odd, "server_tool_use": odd, "output_tokens_details": odd, "input_tokens": 1})
+    assert (usage.cache_creation, usage.server_tool_use, usage.thinking_tokens) == ({}, {}, None)
+    assert usage.raw["cache_creation"] == odd
+    response = MessageResponse({"model": "claude-opus-5-5", "usage": usage.raw}, TIMING)
+    assert response.cost.total_usd is None
+    assert response.caching.hits == 0
+    nothing = MessageResponse({"model": "claude-opus-5-5", "usage": odd}, TIMING)
+    assert nothing.usage == Usage()
+    assert nothing.cost.reason == "there is no usage to price"
+
+
+@pytest.mark.parametrize("odd", ["5", 5.0, [5], {}, True])
+def test_a_count_that_is_no_whole_number_is_none(odd):
+    names = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    usage = Usage(dict.fromkeys(names, odd) | {"output_tokens_details": {"thinking_tokens": odd}})
+    assert [getattr(usage, name) for name in (*names, "thinking_tokens")] == [None] * 5
+
+
+@pytest.mark.parametrize("odd", ["x", 3, [3]])
+def test_iterations_of_no_known_shape_have_no_price_and_are_no_error(odd):
+    usage = {"input_tokens": 5, "cache_read_input_tokens": 4, "iterations": odd}
+    response = MessageResponse({"model": "claude-opus-5-5", "usage": usage}, TIMING)
+    assert response.cost.total_usd is None
+    assert response.caching.hits == 4
+
+
 def test_usage_may_be_null_or_hold_nulls():
     empty, nulls = Usage(None), Usage({"cache_creation": None, "server_tool_use": None, "output_tokens_details": None})
     for usage in (empty, nulls):
@@ -79,6 +107,26 @@ def test_usage_may_be_null_or_hold_nulls():
 def test_equal_usages_are_one_in_a_set():
     assert {Usage({"input_tokens": 1}), Usage({"input_tokens": 1})} == {Usage({"input_tokens": 1})}
     assert Usage({"input_tokens": 1}) != Usage({"input_tokens": 2})
+
+
+def test_usage_adds_up_count_by_count_however_deep():
+    one = {"input_tokens": 1, "cache_creation": {"ephemeral_1h_input_tokens": 2}, "speed": "fast", "iterations": [1]}
+    other = {
+        "input_tokens": 4,
+        "output_tokens": 8,
+        "cache_creation": {"ephemeral_1h_input_tokens": 16, "ephemeral_5m_input_tokens": 32},
+        "speed": "standard",
+        "iterations": [2],
+        "service_tier": None,
+    }
+    assert (Usage(one) + Usage(other)).raw == {
+        "input_tokens": 5,
+        "output_tokens": 8,
+        "cache_creation": {"ephemeral_1h_input_tokens": 18, "ephemeral_5m_input_tokens": 32},
+        "speed": "standard",
+        "iterations": [1, 2],
+    }
+    assert (Usage() + Usage(one) + Usage({"speed": None})).raw == one
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from claudeprov.settings.breaker import BreakerSettings
 from claudeprov.settings.cassette import CassetteSettings
 from claudeprov.settings.deadline import DeadlineSettings
 from claudeprov.settings.endpoint import EndpointSettings
+from claudeprov.settings.ratelimit import RateLimitSettings
 from claudeprov.settings.request import ThinkingSettings
 from claudeprov.settings.retry import RetrySettings
 from claudeprov.settings.suite import SuiteSettings
@@ -54,7 +55,9 @@ def test_an_option_begins_by_saying_what_it_is_for(file: Any) -> None:
     assert file.read_text().startswith("# ") or file.parent.name == "suite"
 
 
-@pytest.mark.parametrize("group", ["retry", "breaker", "deadline", "cassette", "telemetry", "state", "launcher"])
+@pytest.mark.parametrize(
+    "group", ["preflight", "retry", "breaker", "deadline", "cassette", "telemetry", "state", "launcher"]
+)
 def test_a_group_made_by_hand_is_that_of_the_default_file(group: str) -> None:
     (kind,) = _kinds(group)
     assert kind() == getattr(compose(), group)
@@ -96,6 +99,12 @@ def test_settings_are_frozen() -> None:
         (RetrySettings, {"overloaded_cap": 1}, "retry.overloaded_base, which is 2"),
         (DeadlineSettings, {"total": 0}, "greater than 0"),
         (DeadlineSettings, {"connect": 0}, "greater than 0"),
+        (DeadlineSettings, {"total": 1e15}, "less than or equal to 31622400"),
+        (RetrySettings, {"budget": 1e13}, "less than or equal to 31622400"),
+        (BreakerSettings, {"window": 1e15}, "less than or equal to 31622400"),
+        (BreakerSettings, {"open_for": 1e13}, "less than or equal to 31622400"),
+        (RateLimitSettings, {"burst": 1e300}, "less than or equal to 31622400"),
+        (RateLimitSettings, {"requests": 10**400}, "less than or equal to 1000000000000"),
         (DeadlineSettings, {"first_event": 0}, "greater than 0"),
         (DeadlineSettings, {"between_events": 0}, "greater than 0"),
         (BreakerSettings, {"counts": ["overloadd"]}, "'overloaded'"),
@@ -125,6 +134,8 @@ def test_a_breaker_counts_codes_of_classes_and_of_single_errors(code: str) -> No
             "retry.overloaded_base=31",
             "retry.overloaded_cap = 30, from conf/retry/standard.yaml: must be at least retry.overloaded_base",
         ),
+        ("breaker.counts=[]", "breaker.counts = [], from an override: must hold at least one code; breaker=off counts"),
+        ("breaker.open_for=1e13", "breaker.open_for = 10000000000000.0, from an override: should be less than"),
         ("suite.tasks=[]", "suite.tasks = [], from an override: must name at least one task, or be null for all"),
         (
             "thinking={type: enabled, budget_tokens: 4096}",

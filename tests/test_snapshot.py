@@ -168,6 +168,15 @@ def test_redacted_thinking_is_kept():
     assert content(*block(0, type="redacted_thinking", data="b64")) == [{"type": "redacted_thinking", "data": "b64"}]
 
 
+def test_a_block_of_an_unknown_kind_takes_whatever_comes():
+    assert content(*block(0, text("a"), tool_json("{}"), type="new"))[0]["text"] == "a"
+
+
+def test_usage_may_be_told_within_a_block():
+    first, *rest = block(0, text("a"), type="text", text="")
+    assert content(first, end(None), *rest) == [{"type": "text", "text": "a"}]
+
+
 @pytest.mark.parametrize("given", [{}, {"citations": None}, {"citations": []}])
 def test_citations_are_collected(given):
     deltas = [{"type": "citations_delta", "citation": {"n": n}} for n in (1, 2)]
@@ -268,7 +277,7 @@ def test_a_stream_without_message_stop_is_complete_if_it_gave_a_reason_to_stop()
         ([start()], "without a stop reason"),
         ([start(), *block(0, text("a"), type="text", text="")], "without a stop reason"),
         ([start(), *block(0, text("a"), type="text", text="")[:-1]], "inside content block 0"),
-        ([start(), *block(0, type="text", text=""), *block(1, type="new")[:-1], end()], "inside content block 1"),
+        ([start(), *block(0, type="text", text=""), *block(1, type="new")[:-1]], "inside content block 1"),
         ([start(), end(None)], "without a stop reason"),
     ],
 )
@@ -318,6 +327,17 @@ def test_a_stream_that_ends_early_is_no_success(events, where):
         [{"type": "message_start"}],
         [{"type": "message_start", "message": "none"}],
         [start(usage="none")],
+        [start(stop_reason=5)],
+        [start(), end(5)],
+        [start(), end("")],
+        [start(), end(), *block(0, type="text", text="")],
+        [start(), *block(0, type="text", text="")[:1], end()],
+        [start(), *block(0, type="text", text="")[:1], *block(1, type="text", text="")],
+        [start(), *block(0, text("a"), type="tool_use", input={})],
+        [start(), *block(0, text("a"), type="thinking", thinking="")],
+        [start(), *block(0, tool_json("{}"), type="text", text="")],
+        [start(), *block(0, thinking("a"), type="text", text="")],
+        [start(), *block(0, thinking("a"), type="server_tool_use", input={})],
     ],
 )
 def test_an_event_without_a_place_or_a_field_breaks_the_stream(events):
@@ -361,6 +381,7 @@ def test_the_message_of_a_plain_exchange_is_taken_as_it_is():
     "changed",
     [
         {"stop_reason": None},
+        {"stop_reason": ""},
         {"content": None},
         {"content": [5]},
         {"content": [{"type": "text", "text": 5}]},

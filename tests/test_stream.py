@@ -320,7 +320,65 @@ class TestIterating:
             assert stream.response.stop_reason == "end_turn"
 
 
+class TestPeeking:
+    async def test_takes_nothing_from_the_reader(self):
+        stream = await ScriptedProvider("Hello")(Call(MessageRequest.of(HI), ManualClock()))
+        found = await stream.peek(lambda chunk: chunk.text == "Hello")
+        assert found.text == "Hello"
+        types = []
+        while await stream.read():
+            types += [chunk.type for chunk in stream.pending]
+        assert types == [event["type"] for event in text_events("Hello")]
+
+    async def test_up_to_the_end_finds_nothing_and_does_not_end_it(self):
+        stream = await ScriptedProvider("Hello")(Call(MessageRequest.of(HI), ManualClock()))
+        assert await stream.peek(lambda chunk: False) is None
+        assert stream.outcome is None
+        assert await stream.read()
+        assert len(list(stream.pending)) == len(text_events("Hello"))
+        assert not await stream.read()
+        assert stream.outcome == Outcome("read")
+
+    async def test_a_stream_that_breaks_fails_it(self):
+        error = ServerError("broken off")
+        stream = await ScriptedProvider([START, error])(Call(MessageRequest.of(HI), ManualClock()))
+        with pytest.raises(ServerError):
+            await stream.peek(lambda chunk: bool(chunk.text))
+        assert stream.outcome == Outcome("failed", error)
+
+
 class TestCancelling:
+    async def test_waits_until_the_reader_has_left(self):
+        left, may_leave = [], asyncio.Event()
+
+        async def slow_to_leave(call, call_next):
+            stream = await call_next(call)
+            source = stream._source
+
+            async def watched():
+                try:
+                    async for chunks in source:
+                        yield chunks
+                except asyncio.CancelledError:
+                    await may_leave.wait()
+                    left.append("reader")
+                    raise
+
+            stream._source = watched()
+            return stream
+
+        stream = send(ENDLESS, layers=[slow_to_leave])
+        reader = asyncio.create_task(texts(stream))
+        await settle()
+        cancelled = asyncio.ensure_future(stream.cancel())
+        cancelled.add_done_callback(lambda _: left.append("cancel"))
+        await settle()
+        assert left == []
+        may_leave.set()
+        await cancelled
+        await reader
+        assert left == ["reader", "cancel"]
+
     async def test_wakes_a_reader_that_waits_in_another_task(self):
         stream = send(ENDLESS)
         reader = asyncio.create_task(texts(stream))
@@ -506,3 +564,18 @@ async def test_a_layer_that_forgets_its_stream_is_named():
 
     with pytest.raises(TypeError, match=r"forgetful.* returned None"):
         await send(text_events("a"), layers=[forgetful])
+
+
+async def test_a_stream_tells_how_it_ended_once_it_has():
+    stream = send(text_events("a"))
+    assert stream.outcome is None
+    async with stream:
+        assert stream.outcome is None
+    assert stream.outcome.kind == "cancelled"
+
+
+async def test_a_stream_tells_whether_chunks_of_the_same_read_wait():
+    stream = send([START, [OPEN_BLOCK, *DELTAS], [CLOSE_BLOCK, DELTA, STOP]])
+    assert not stream.buffered
+    waiting = [stream.buffered async for _ in stream]
+    assert waiting == [False, *[True] * len(DELTAS), False, True, True, False]

@@ -276,7 +276,7 @@ class TestGoodLayers:
 class ReturnsAnother:
     async def __call__(self, call, call_next):
         stream = await call_next(call)
-        other = Stream(call, stream._source, stream._snapshot)
+        other = Stream(call, stream._source, stream.snapshot)
         await stream.close()
         return other
 

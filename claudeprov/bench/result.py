@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,10 +12,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from claudeprov.bench.grade import Verdict
 from claudeprov.errors import ConfigurationError
+from claudeprov.settings.sandbox import LevelName
+
+_log = logging.getLogger(__name__)
 
 Timing = Literal["live", "recorded", "replayed"]
 """What the times of a run are: of the service; of the service when it was recorded, replayed at the recorded pace; or
@@ -29,7 +33,7 @@ class Failure(_Frozen):
     """What went wrong with a call, or with the grading of its answer; the model is not to blame for it."""
 
     kind: str
-    """The error's class: of :mod:`claudeprov.errors`, or ``GradingError``."""
+    """The error's class, of :mod:`claudeprov.errors`."""
     code: str
     message: str
     request_id: str | None = None
@@ -50,8 +54,11 @@ class Row(_Frozen):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: Decimal | None = None
+    cost_low_usd: Decimal | None = None
+    cost_high_usd: Decimal | None = None
+    """Between which two it lies, where an answer broke off and ``cost_usd`` is ``None``."""
     cost_reason: str | None = None
-    """Why the cost is unknown."""
+    """Why the cost is no number."""
     stop_reason: str | None = None
     attempts: int | None = None
     model: str | None = None
@@ -105,8 +112,14 @@ class Summary(_Frozen):
     """The sum of what is known, as are the next two; ``None`` if nothing is."""
     output_tokens: int | None
     cost_usd: Decimal | None
+    cost_intervals: int = 0
+    """Answers that broke off, whose cost is an interval and not in ``cost_usd``."""
+    cost_low_usd: Decimal | None = None
+    """With those, the least that all answers cost; ``None`` if there are none."""
+    cost_high_usd: Decimal | None = None
+    """And the most; ``None`` where one has no bound, too."""
     cost_unknown: int
-    """Answers whose cost is unknown and not in the sum."""
+    """Answers whose cost is unknown and in none of the sums."""
     cost_reason: str | None
     """Why, for the first of them."""
 
@@ -117,7 +130,10 @@ class Summary(_Frozen):
         timed = answered if timing != "replayed" else []
         kinds = sorted({row.kind for row in rows})
         costs = [row.cost_usd for row in rows if row.cost_usd is not None]
-        unpriced = [row for row in rows if row.cost_usd is None and row.cost_reason is not None]
+        lows = [row.cost_low_usd for row in rows if row.cost_low_usd is not None]
+        highs = [row.cost_high_usd for row in rows if row.cost_high_usd is not None]
+        exact = sum(costs, Decimal(0))
+        unpriced = [row for row in rows if row.cost_usd is row.cost_low_usd is None and row.cost_reason is not None]
         return cls(
             score=_score(rows),
             by_kind={kind: _score(row for row in rows if row.kind == kind) for kind in kinds},
@@ -127,7 +143,10 @@ class Summary(_Frozen):
             first_chunk_seconds=Percentiles.of(row.first_chunk_seconds for row in timed),
             input_tokens=_sum(row.input_tokens for row in rows),
             output_tokens=_sum(row.output_tokens for row in rows),
-            cost_usd=sum(costs, Decimal(0)) if costs else None,
+            cost_usd=exact if costs else None,
+            cost_intervals=len(lows),
+            cost_low_usd=sum(lows, exact) if lows else None,
+            cost_high_usd=sum(highs, exact) if lows and len(highs) == len(lows) else None,
             cost_unknown=len(unpriced),
             cost_reason=unpriced[0].cost_reason if unpriced else None,
         )
@@ -149,11 +168,16 @@ class RunResult(_Frozen):
     mode: Literal["live", "replay", "record"]
     source: str | None = None
     """Whose answers were replayed, where they were."""
+    sandbox: LevelName | None = None
+    """At which level of the sandbox the code of answers ran, where answers were code."""
     timing: Timing
     started_at: datetime
     seconds: float
     """The run's own duration."""
     interrupted: bool = False
+    """Whether it ended before its last task."""
+    stopped: Failure | None = None
+    """What ended it then, where a budget or a quota was spent."""
     versions: dict[str, str]
     settings: dict[str, Any]
     """The composed configuration; it holds no secrets."""
@@ -168,6 +192,15 @@ def save(result: RunResult, folder: Path) -> Path:
     draft.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     os.replace(draft, file)
     return file
+
+
+def saved(runs: Path) -> Iterator[RunResult]:
+    """Yield the results of all runs below *runs*; a file of another format is told of and left out."""
+    for file in sorted(runs.rglob("result.json")):
+        try:
+            yield RunResult.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            _log.warning("%s is no result of a run: %s", file, error.errors()[0]["msg"])
 
 
 @contextmanager

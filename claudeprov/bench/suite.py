@@ -150,6 +150,11 @@ class Suite(_Frozen):
         tasks = [task.model_dump(mode="json") for task in self.tasks]
         return hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def has_code(self) -> bool:
+        """Whether answers are code that has to be run."""
+        return any(isinstance(task, GenerationTask) for task in self.tasks)
+
     def only(self, ids: Iterable[str]) -> Suite:
         """Return the suite of the tasks named by *ids*, in the suite's order.
 

@@ -72,10 +72,16 @@ def _seconds(percentiles: Percentiles | None, *names: str) -> str:
 
 def _cost(result: RunResult) -> str:
     summary = result.summary
-    if summary.cost_usd is None:
+    low, high = summary.cost_low_usd, summary.cost_high_usd
+    if low is None:
+        low = summary.cost_usd
+    if low is None:
         return f"unknown: {summary.cost_reason}" if summary.cost_reason else _NONE
-    more = f", and {summary.cost_unknown} unknown: {summary.cost_reason}" if summary.cost_unknown else ""
-    return f"${summary.cost_usd:.6f}{more}"
+    text = f"${low:.6f}"
+    if summary.cost_intervals:
+        most = "more" if high is None else f"${high:.6f}"
+        text += f" to {most}, for {summary.cost_intervals} broke off"
+    return f"{text}, and {summary.cost_unknown} unknown: {summary.cost_reason}" if summary.cost_unknown else text
 
 
 def _number(value: int | None) -> str:

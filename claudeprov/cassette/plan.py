@@ -20,9 +20,8 @@ from claudeprov.cassette.match import draft_of, sent_of
 from claudeprov.cassette.recording import file_of
 from claudeprov.cassette.rules import Rules
 from claudeprov.cassette.staleness import stale
-from claudeprov.catalog import catalog
 from claudeprov.errors import ProviderError
-from claudeprov.pricing import Prices
+from claudeprov.pricing import PriceBook
 from claudeprov.settings import Settings
 
 Kind = Literal["message", "count", "models"]
@@ -103,6 +102,7 @@ def plan(
             recorded[sent_of(item.request, rules).key].append(item)
     asked = Counter(draft_of(request, rules).key for _, request in drafts)
     seen: Counter[bytes] = Counter()
+    prices = PriceBook(settings.pricing, settings.model)
     steps = []
     for call, request in drafts:
         sent, key = draft_of(request), draft_of(request, rules).key
@@ -121,7 +121,7 @@ def plan(
                 file=file_of(path, suite, sent.model),
                 reason=reason,
                 answered=bool(answers) and all(item.status == 200 and _failure(item) is None for item in answers),
-                estimate=estimate(sent, usage, at=now, prices=_prices(settings, sent.model)),
+                estimate=estimate(sent, usage, at=now, prices=prices),
             )
         )
     return steps
@@ -156,12 +156,6 @@ def _reason(answers: Sequence[Interaction], settings: Settings, now: datetime, a
     max_age = settings.cassette.max_age
     reasons = (_failure(answer) or stale(answer, now=now, api=api, max_age=max_age) for answer in answers)
     return next(filter(None, reasons), "cassette.all is set" if settings.cassette.all else None)
-
-
-def _prices(settings: Settings, model: str | None) -> Prices | None:
-    """Those of the configuration, where they are the model's."""
-    known = catalog().get(model or "")
-    return settings.pricing if known is None or known.id == settings.model.id else None
 
 
 def _failure(item: Interaction) -> str | None:

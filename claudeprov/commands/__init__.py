@@ -5,8 +5,8 @@ everything else to standard error. Exit status: 0 done; 1 done, with failures; 2
 refused credentials; 4 budget or quota spent; 5 the service is unavailable; 130 interrupted.
 
 A command is a module of this package with ``HELP``, ``EXAMPLE``, ``add_arguments(parser)`` and ``run(settings, args)``,
-where ``args.composition`` tells how the settings came about. With ``NEEDS_SETTINGS = False`` it is run with ``None``;
-with ``run_sweep(compositions, args)`` it runs a whole sweep itself. Only the command that is run is imported.
+where ``args.composition`` tells how the settings came about. With ``run_sweep(compositions, args)`` it runs a whole
+sweep itself. Only the command that is run is imported.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import json
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from claudeprov.errors import (
@@ -38,12 +38,13 @@ from claudeprov.errors import (
     RateLimitError,
     ServiceError,
     SpendLimitError,
+    StateUnavailableError,
 )
 
 if TYPE_CHECKING:
     from claudeprov.compose import Composition
 
-COMMANDS = ("chat", "bench", "record", "cassettes", "models", "config")
+COMMANDS = ("chat", "bench", "record", "cassettes", "models", "usage", "config")
 SWEEPING = ("bench", "record")
 """Commands that take ``-m``."""
 INTERRUPTED = 130
@@ -58,6 +59,7 @@ _EXIT_STATUS: tuple[tuple[type[ProviderError], int], ...] = (
     (RateLimitError, 5),
     (ServiceError, 5),
     (CircuitOpenError, 5),
+    (StateUnavailableError, 5),
 )
 _OVERRIDE = re.compile(r"~\w|\+{0,2}[A-Za-z_][\w.@-]*=")
 
@@ -68,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     as_json = "--json" in words
     _prepare_streams()
     try:
-        status = _attempt(lambda: _run(words), as_json=as_json)
+        with warnings.catch_warnings():
+            warnings.showwarning = _tell_warning
+            status = _attempt(lambda: _run(words), as_json=as_json)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -115,6 +119,10 @@ def _tell(error: ProviderError, *, as_json: bool) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+def _tell_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    sys.stderr.write(f"claudeprov: {message}\n")
+
+
 def _prepare_streams() -> None:
     """Have a closed standard stream lead nowhere, and escape what the locale cannot show."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -135,10 +143,7 @@ def _run(words: list[str]) -> int:
             f"there is no command {command!r}{_hint(command, COMMANDS)} (there are: {', '.join(COMMANDS)})"
         )
     module = import_module(f"claudeprov.commands.{command}")
-    with_settings = needs_settings(module)
-    args = _parse(command_parser(command), rest, with_overrides=with_settings)
-    if not with_settings:
-        return int(module.run(None, args))
+    args = _parse(command_parser(command), rest, with_overrides=True)
 
     from claudeprov.compose import compose_with_origins, expand
 
@@ -212,11 +217,6 @@ def describe(command: str) -> tuple[str, str]:
     return str(texts["HELP"]), str(texts["EXAMPLE"])
 
 
-def needs_settings(module: ModuleType) -> bool:
-    """Whether a command runs on a composed configuration, and so takes overrides."""
-    return bool(getattr(module, "NEEDS_SETTINGS", True))
-
-
 def command_parser(command: str) -> argparse.ArgumentParser:
     """Return the parser of a command's flags; overrides are taken out of its arguments before."""
     module = import_module(f"claudeprov.commands.{command}")
@@ -228,16 +228,13 @@ def command_parser(command: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    if needs_settings(module):
-        parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="override in Hydra's grammar")
-        parser.add_argument(
-            "--config-dir", metavar="DIR", help="folder with option files and a config.yaml of your own"
-        )
-        parser.add_argument("--cfg", choices=("job",), help="print the composed configuration, and run nothing")
-        if command in SWEEPING:
-            parser.add_argument("-m", "--multirun", action="store_true", help="sweep over overrides such as model=a,b")
-        else:
-            parser.set_defaults(multirun=False)
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="override in Hydra's grammar")
+    parser.add_argument("--config-dir", metavar="DIR", help="folder with option files and a config.yaml of your own")
+    parser.add_argument("--cfg", choices=("job",), help="print the composed configuration, and run nothing")
+    if command in SWEEPING:
+        parser.add_argument("-m", "--multirun", action="store_true", help="sweep over overrides such as model=a,b")
+    else:
+        parser.set_defaults(multirun=False)
     return parser
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from claudeprov import __version__, errors
 from claudeprov.bench.result import Row, RunResult, Summary, Timing, new_folder, save
-from claudeprov.bench.run import Provider, run_suite
+from claudeprov.bench.run import Provider, failure_of, run_suite
 from claudeprov.bench.suite import Suite, cassettes_of, chosen_suite
 from claudeprov.bench.table import summary_table, task_table
 from claudeprov.catalog import catalog
@@ -26,6 +26,7 @@ from claudeprov.compose import Composition
 from claudeprov.paths import file_name
 from claudeprov.pricing import list_prices
 from claudeprov.provider import AnthropicClaudeProvider
+from claudeprov.sandbox import Sandbox
 from claudeprov.settings import Settings
 
 HELP = "run a suite of tasks, grade the answers, and measure latency and cost"
@@ -69,7 +70,7 @@ def run_sweep(jobs: Sequence[Composition], args: argparse.Namespace) -> int:
                 sys.stderr.write(f"job {job}: {error.message}\n")
                 statuses.append(exit_status(type(error)))
                 continue
-            if results[-1].interrupted:
+            if results[-1].interrupted and results[-1].stopped is None:
                 break
     if args.json:
         documents = [result.model_dump(mode="json") for result in results]
@@ -109,13 +110,17 @@ async def _execute(settings: Settings, suite: Suite, runs: Path, name: str) -> R
             sys.stderr.write(f"{provider.cassette_note}\n")
         with new_folder(runs, name) as folder:
             started_at, began = SYSTEM_CLOCK.now(), SYSTEM_CLOCK.monotonic()
-            rows, cut_short = await _rows(provider, settings, suite)
-            broken = cut_short if isinstance(cut_short, Exception) else None
+            run = folder.relative_to(runs).as_posix()
+            sandbox = Sandbox(settings.suite.sandbox)
+            level = (await sandbox.level()).name if suite.has_code else None
+            rows, cut_short = await _rows(provider, settings, suite, sandbox, run)
+            spent = cut_short if isinstance(cut_short, errors.LimitError) and rows else None
+            broken = cut_short if isinstance(cut_short, Exception) and spent is None else None
             if broken is not None and not rows:
                 raise broken
             timing = _timing(provider.mode, settings.cassette.speed)
             result = RunResult(
-                name=folder.relative_to(runs).as_posix(),
+                name=run,
                 suite=suite.name,
                 suite_digest=suite.digest,
                 tasks=len(suite.tasks),
@@ -123,10 +128,12 @@ async def _execute(settings: Settings, suite: Suite, runs: Path, name: str) -> R
                 endpoint=settings.endpoint.kind,
                 mode=provider.mode,
                 source=provider.cassette_note,
+                sandbox=level,
                 timing=timing,
                 started_at=started_at,
                 seconds=SYSTEM_CLOCK.monotonic() - began,
                 interrupted=cut_short is not None,
+                stopped=None if spent is None else failure_of(spent),
                 versions={
                     "claudeprov": __version__,
                     "anthropic": version("anthropic"),
@@ -144,7 +151,9 @@ async def _execute(settings: Settings, suite: Suite, runs: Path, name: str) -> R
     return result
 
 
-async def _rows(provider: Provider, settings: Settings, suite: Suite) -> tuple[tuple[Row, ...], BaseException | None]:
+async def _rows(
+    provider: Provider, settings: Settings, suite: Suite, sandbox: Sandbox, run: str
+) -> tuple[tuple[Row, ...], BaseException | None]:
     """Return the rows that were done, in the suite's order, and what cut the run short, if anything did."""
     done: dict[str, Row] = {}
     cut_short: BaseException | None = None
@@ -155,7 +164,7 @@ async def _rows(provider: Provider, settings: Settings, suite: Suite) -> tuple[t
             advance(row)
 
         try:
-            await run_suite(provider, suite, concurrency=settings.concurrency, on_row=keep)
+            await run_suite(provider, suite, sandbox=sandbox, run=run, concurrency=settings.concurrency, on_row=keep)
         except (Exception, asyncio.CancelledError) as error:
             cut_short = error
     return tuple(done[task.id] for task in suite.tasks if task.id in done), cut_short
@@ -175,13 +184,16 @@ def _explain(result: RunResult) -> None:
         why = printable(row.failure.message, sys.stderr)
         sys.stderr.write(f"{code}, {count} of {len(result.rows)} calls; task {row.id}: {why}\n")
     if result.interrupted:
-        sys.stderr.write(f"interrupted: {len(result.rows)} of {result.tasks} tasks were done\n")
+        stopped = result.stopped
+        why = printable(f"{stopped.code}: {stopped.message}", sys.stderr) if stopped else "interrupted"
+        sys.stderr.write(f"{why}: {len(result.rows)} of {result.tasks} tasks were done\n")
 
 
 def _status(results: Sequence[RunResult]) -> int:
-    """1 if a call failed; what all calls failed of, if none was answered and they agree."""
-    if any(result.interrupted for result in results):
-        return INTERRUPTED
+    """1 if a call failed; what all calls failed of, if none was answered and they agree; what stopped a run, if any."""
+    stops = [result.stopped for result in results if result.interrupted]
+    if stops:
+        return max(INTERRUPTED if stop is None else exit_status(getattr(errors, stop.kind)) for stop in stops)
     failures = [row.failure for result in results for row in result.rows]
     statuses = {exit_status(getattr(errors, failure.kind, errors.ProviderError)) for failure in failures if failure}
     if not statuses:

@@ -15,15 +15,21 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from claudeprov.chunk import MessageChunk
+from claudeprov.commands import calls
 from claudeprov.commands.terminal import printable
+from claudeprov.cost import Cost
 from claudeprov.errors import ConfigurationError, ProviderError
 from claudeprov.provider import AnthropicClaudeProvider, Mode
-from claudeprov.response import MessageResponse
+from claudeprov.response import MessageResponse, Usage
 from claudeprov.settings import Settings
 from claudeprov.stream import MessageStream
+from claudeprov.tools.result import ToolRun
+from claudeprov.tools.stream import ToolStream
 
 HELP = "ask a model, once or in a conversation, and see the answer as it arrives"
 EXAMPLE = 'claudeprov chat model=sonnet -p "Why is the sky blue?"'
+
+Messages = list[dict[str, Any]]
 
 _COMMANDS = ("/reset", "/exit")
 _CUT_OFF = "\n\n[cut off here]"
@@ -58,12 +64,14 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             if prompt is None:
                 _converse(runner, provider, args.system)
             else:
-                stream = provider.send_message(_request([{"role": "user", "content": prompt}], args.system))
+                stream = _send(provider, [{"role": "user", "content": prompt}], args.system)
                 if args.json:
                     runner.run(_print_document(stream, provider.mode))
                 else:
                     runner.run(_print_chunks(stream) if args.chunks else _print_text(stream))
-                    _note(_summary(stream.response))
+                    _note(_summary(stream))
+                if isinstance(stream, ToolStream) and stream.run.error is not None:
+                    raise stream.run.error
         finally:
             runner.run(provider.dispose())
     return 0
@@ -98,9 +106,11 @@ def _read(source: str, read: Callable[[], bytes]) -> str:
         raise ConfigurationError(f"{source} is no UTF-8 text: {error}") from error
 
 
-def _request(messages: list[dict[str, Any]], system: str | None) -> dict[str, Any]:
-    request: dict[str, Any] = {"messages": messages}
-    return request | {"system": system} if system else request
+def _send(provider: AnthropicClaudeProvider, messages: Messages, system: str | None) -> MessageStream | ToolStream:
+    request: dict[str, Any] = {"messages": messages} | ({"system": system} if system else {})
+    if provider.settings.tools is None:
+        return provider.send_message(request)
+    return provider.run_tools(request, ask=calls.ask_on_terminal if sys.stdin.isatty() else None)
 
 
 def _converse(runner: asyncio.Runner, provider: AnthropicClaudeProvider, system: str | None) -> None:
@@ -109,26 +119,25 @@ def _converse(runner: asyncio.Runner, provider: AnthropicClaudeProvider, system:
         import readline  # noqa: F401
 
     _note(f"{provider.settings.model.id}: Ctrl-C cuts an answer off, Ctrl-D ends, /reset begins anew")
-    messages: list[dict[str, Any]] = []
+    messages: Messages = []
     for prompt in _typed():
         if prompt == "/reset":
             messages = []
             continue
-        messages.append({"role": "user", "content": prompt})
-        stream = provider.send_message(_request(messages, system))
+        asked = [*messages, {"role": "user", "content": prompt}]
+        stream = _send(provider, asked, system)
         try:
             runner.run(_print_text(stream))
-            _note(_summary(stream.response))
+            _note(_summary(stream))
         except KeyboardInterrupt:
             _note("cut off")
         except ProviderError as error:
             _note(f"error: {error.message}")
-        answer = _answer_to_keep(stream.response)
-        if answer is None:
-            messages.pop()
+        kept = _conversation(stream, asked)
+        if kept is None:
             _note("this turn is left out of the conversation")
         else:
-            messages.append({"role": "assistant", "content": answer})
+            messages = kept
 
 
 def _typed() -> Iterator[str]:
@@ -163,6 +172,17 @@ def _typed() -> Iterator[str]:
             yield prompt
 
 
+def _conversation(stream: MessageStream | ToolStream, asked: Messages) -> Messages | None:
+    """What was asked and answered, as it goes back with the next request; ``None``: nothing of the answer can."""
+    if isinstance(stream, ToolStream):
+        run = stream.run
+        answer = _answer_to_keep(run.response) if run.response and run.response.stop_reason is None else None
+        kept = [*run.messages, {"role": "assistant", "content": answer}] if answer else list(run.messages)
+        return kept if len(kept) > len(asked) else None
+    answer = _answer_to_keep(stream.response)
+    return None if answer is None else [*asked, {"role": "assistant", "content": answer}]
+
+
 def _answer_to_keep(response: MessageResponse) -> str | list[dict[str, Any]] | None:
     """What of an answer goes back with the next request: its blocks unchanged; of one that was cut off, the text.
 
@@ -173,7 +193,7 @@ def _answer_to_keep(response: MessageResponse) -> str | list[dict[str, Any]] | N
     return response.text + _CUT_OFF if response.stop_reason is None else response.content
 
 
-async def _print_text(stream: MessageStream) -> None:
+async def _print_text(stream: MessageStream | ToolStream) -> None:
     screen = _Screen()
     try:
         async with stream:
@@ -183,16 +203,18 @@ async def _print_text(stream: MessageStream) -> None:
         screen.end_line()
 
 
-async def _print_chunks(stream: MessageStream) -> None:
+async def _print_chunks(stream: MessageStream | ToolStream) -> None:
     async with stream:
         async for chunk in stream:
             sys.stdout.write(json.dumps(chunk.data) + "\n")
             sys.stdout.flush()
 
 
-async def _print_document(stream: MessageStream, mode: Mode) -> None:
-    response = await stream
-    cost, timing = response.cost, response.timing
+async def _print_document(stream: MessageStream | ToolStream, mode: Mode) -> None:
+    answer = await stream
+    response = answer.response if isinstance(answer, ToolRun) else answer
+    assert response is not None  # a run that has none failed
+    cost, timing = answer.cost, response.timing
     document = {
         "message": response.to_message(),
         "cost": asdict(cost) | {"items": [item._asdict() for item in cost.items]},
@@ -201,21 +223,30 @@ async def _print_document(stream: MessageStream, mode: Mode) -> None:
         "request_id": response.request_id,
         "mode": mode,
     }
+    if isinstance(answer, ToolRun):
+        document["tools"] = calls.document(answer)
     sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")  # str: of decimals
 
 
 class _Screen:
-    """Shows text on standard output and thinking, which is no result, on standard error."""
+    """Shows text on standard output; thinking and calls of tools, which are no result, on standard error."""
 
     def __init__(self) -> None:
         self._out: TextIO = sys.stdout
         self._line_is_open = False
+        self._called: dict[str, Any] = {}
 
     def show(self, chunk: MessageChunk) -> None:
         if chunk.thinking:
             self._write(sys.stderr, chunk.thinking)
         if chunk.text:
             self._write(sys.stdout, chunk.text)
+        if chunk.type == "tool_call":
+            self._called[chunk.data["id"]] = chunk.data["input"]
+            self.end_line()
+        if chunk.type == "tool_result":
+            self.end_line()
+            _note(calls.told(chunk.data, self._called.pop(chunk.data["id"])))
 
     def end_line(self) -> None:
         if self._line_is_open:
@@ -244,11 +275,16 @@ def _dim(text: str) -> str:
     return text if plain else f"\x1b[2m{text}\x1b[22m"
 
 
-def _summary(response: MessageResponse) -> str:
+def _summary(stream: MessageStream | ToolStream) -> str:
     """Usage, cost and latency on one line; then what was not as usual."""
+    if isinstance(stream, ToolStream):
+        run = stream.run
+        seconds = sum(response.timing.total for response in run.responses)
+        return "; ".join((_tokens(run.usage), _cost(run.cost), calls.summary(run), f"model {seconds:.2f} s"))
+    response = stream.response
     timing = response.timing
     first = "" if timing.first_chunk is None else f"first chunk {timing.first_chunk:.2f} s, "
-    parts = [_tokens(response), _cost(response), f"{first}total {timing.total:.2f} s"]
+    parts = [_tokens(response.usage), _cost(response.cost), f"{first}total {timing.total:.2f} s"]
     if len(response.attempts) > 1:
         parts.append(f"{len(response.attempts)} attempts")
     if response.stop_reason != "end_turn":
@@ -256,8 +292,7 @@ def _summary(response: MessageResponse) -> str:
     return " ".join("; ".join(parts).split())  # one line, whatever the model's name or explanation holds
 
 
-def _tokens(response: MessageResponse) -> str:
-    usage = response.usage
+def _tokens(usage: Usage) -> str:
     counts = [
         (usage.input_tokens, "in"),
         (usage.cache_read_input_tokens or None, "from cache"),
@@ -269,11 +304,13 @@ def _tokens(response: MessageResponse) -> str:
     return f"tokens: {told}{thinking}" if told else "tokens unknown"
 
 
-def _cost(response: MessageResponse) -> str:
-    cost = response.cost
-    if cost.total_usd is None:
+def _cost(cost: Cost) -> str:
+    if cost.low_usd is None:
         return f"cost unknown ({cost.reason})"
-    return "; ".join((f"cost {cost.total_usd.normalize():f} USD", *cost.notes))
+    told = f"cost {cost.low_usd.normalize():f}"
+    if cost.total_usd is None:
+        told += f" or more, up to {cost.high_usd.normalize():f}" if cost.high_usd is not None else " or more"
+    return "; ".join((f"{told} USD", *cost.notes))
 
 
 def _ending(response: MessageResponse) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from claudeprov.commands import COMMANDS, command_parser, needs_settings
+from claudeprov.commands import COMMANDS, command_parser
 from claudeprov.paths import conf_dir
-from claudeprov.settings import CONFIG_DIR, GROUPS, keys
+from claudeprov.settings import COMBINED, CONFIG_DIR, GROUPS, keys
 
 _TOP_FLAGS = ("--help", "--shell-completion", "--version")
 
@@ -63,16 +62,18 @@ def candidates(line: str) -> list[str]:
         return []
     elif last.startswith("-"):
         found = (f"{flag} " for action in command_parser(words[0])._actions for flag in action.option_strings)
-    elif needs_settings(import_module(f"claudeprov.commands.{words[0]}")):
-        found = _overrides(last, words)
     else:
-        return []
+        found = _overrides(last, words)
     return sorted({word for word in found if word.startswith(last)})
 
 
 def _overrides(word: str, words: list[str]) -> Iterator[str]:
     mark = word[: len(word) - len(word.lstrip("+~"))]
-    key, equals, _ = word[len(mark) :].partition("=")
+    key, equals, value = word[len(mark) :].partition("=")
+    if key in COMBINED and value.startswith("["):
+        chosen = value[: max(value.rfind(","), 0) + 1]  # the bracket, and what is whole
+        yield from (f"{mark}{key}={chosen}{option}" for option in _options(key, words))
+        return
     if equals:
         values = _options(key, words) if key in GROUPS else _values(key)
         yield from (f"{mark}{key}={value} " for value in values)

@@ -249,7 +249,8 @@ async def _make(provider: AnthropicClaudeProvider, call: Call) -> str:
     """Make one call, and say what came of it."""
     match call.kind:
         case "count":
-            return f"{(await provider.count_tokens(call.request)).input_tokens} input tokens"
+            count = await provider.count_tokens(call.request)
+            return f"{count.input_tokens} input tokens ({count.source})"
         case "models":
             return f"{len(await provider.list_models(live=True))} known models"
     response = await provider.send_message(call.request)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from claudeprov.catalog import Model, catalog
 from claudeprov.chain import Middleware
 from claudeprov.clock import Clock
 from claudeprov.errors import ConfigurationError
 from claudeprov.notice import Notices
+from claudeprov.pricing import PriceBook
 from claudeprov.problem import masked
+from claudeprov.state import Memory, State
+from claudeprov.target import resolve
+from claudeprov.tokens import Estimator
 
 if TYPE_CHECKING:
+    from claudeprov.budget import Spent
     from claudeprov.settings import Settings
 
 
@@ -26,10 +31,24 @@ class Parts:
     clock: Clock
     random: Random
     notices: Notices
+    state: State
+    estimator: Estimator
+    prices: PriceBook
+    models: Callable[[str], Model | None]
+    """What is known of a model, by any of its names."""
+    replay: bool
 
 
 def build(
-    settings: Settings, clock: Clock, *, random: Random | None = None, notices: Notices | None = None
+    settings: Settings,
+    clock: Clock,
+    *,
+    random: Random | None = None,
+    notices: Notices | None = None,
+    state: State | None = None,
+    estimator: Estimator | None = None,
+    models: Callable[[str], Model | None] | None = None,
+    replay: bool = False,
 ) -> list[Middleware]:
     """Make the layers that ``settings.chain`` names, outermost first; a group that is off makes none.
 
@@ -38,16 +57,31 @@ def build(
         clock: Where the layers' time comes from.
         random: Where their randomness comes from; seeded by the system if left out.
         notices: Where they tell what happens; nobody listens if left out.
+        state: What they share with others, opened; in this process alone if left out.
+        estimator: What estimates their requests' tokens; one that has learned nothing if left out.
+        models: What finds a model by any of its names; the catalogue, with the configured one, if left out.
+        replay: Whether a cassette answers.
 
     Raises:
         ConfigurationError: A layer of the user's own cannot be made.
     """
-    parts = Parts(settings, clock, random or Random(), notices or Notices(clock))  # noqa: S311 - no secret
+    notices = notices or Notices(clock)
+    state = state or Memory(settings, clock, notices)
+    prices = PriceBook(settings.pricing, settings.model)
+    estimator = estimator or Estimator()
+    models = models or catalog().including(settings.model).get
+    random = random or Random()  # noqa: S311 - no secret
+    parts = Parts(settings, clock, random, notices, state, estimator, prices, models, replay)
     return [
         _shipped(entry, parts) if isinstance(entry, str) else _own(entry, settings.allow_targets)
         for entry in settings.chain
-        if not isinstance(entry, str) or getattr(settings, entry) is not None
+        if not isinstance(entry, str) or (getattr(settings, entry) is not None and not (replay and entry in _LIVE))
     ]
+
+
+_LIVE = ("budget", "breaker", "ratelimit")
+"""Layers that a replay does without: it is free, takes nothing from anybody, and its headers are of times long past.
+Failures that were hours apart would come at once and open a breaker, on which the answers after them depended."""
 
 
 def _shipped(name: str, parts: Parts) -> Middleware:
@@ -58,35 +92,105 @@ def _shipped(name: str, parts: Parts) -> Middleware:
             from claudeprov.middleware.telemetry import Telemetry
 
             return Telemetry(parts.notices)
+        case "ledger":
+            from claudeprov.ledger.outbox import open_outbox
+            from claudeprov.middleware.ledger import Ledger
+
+            assert settings.ledger is not None
+            outbox = open_outbox(settings.ledger, settings.runs_dir)
+            return Ledger(outbox, notices=parts.notices, replayed=parts.replay)
         case "deadline":
             from claudeprov.middleware.deadline import Deadline
 
             assert settings.deadline is not None
-            return Deadline(settings.deadline, clock=clock)
+            return Deadline(settings.deadline)
+        case "fallback":
+            from claudeprov.middleware.fallback import Fallback
+
+            assert settings.fallback is not None
+            return Fallback(settings.fallback, models=parts.models, notices=parts.notices)
+        case "preflight":
+            from claudeprov.middleware.preflight import Preflight
+
+            assert settings.preflight is not None
+            return Preflight(
+                settings.preflight,
+                clock=clock,
+                notices=parts.notices,
+                models=parts.models,
+                estimate=parts.estimator.estimate,
+                replay=parts.replay,
+            )
+        case "caching":
+            from claudeprov.middleware.caching import Caching
+
+            assert settings.caching is not None
+            return Caching(settings.caching, models=parts.models)
+        case "resume":
+            from claudeprov.middleware.resume import Resume
+
+            assert settings.resume is not None
+            return Resume(settings.resume, models=parts.models, estimator=parts.estimator, notices=parts.notices)
+        case "budget":
+            from claudeprov.middleware.budget import Budget
+
+            assert settings.budget is not None
+            return Budget(
+                settings.budget,
+                clock=clock,
+                reservations=parts.state.reservations,
+                estimator=parts.estimator,
+                models=parts.models,
+                prices=parts.prices,
+                notices=parts.notices,
+                spent=_spent(parts),
+            )
         case "breaker":
             from claudeprov.middleware.breaker import Breaker
 
             assert settings.breaker is not None
-            return Breaker(settings.breaker, clock=clock)
+            return Breaker(settings.breaker, circuits=parts.state.circuits)
         case "retry":
             from claudeprov.middleware.retry import Retry
 
             assert settings.retry is not None
-            return Retry(settings.retry, clock=clock, random=parts.random)
+            # A cassette answers at once, unless it is to keep its pace: what is waited for is there already.
+            sleep = _not_at_all if parts.replay and not settings.cassette.speed else None
+            return Retry(settings.retry, clock=clock, random=parts.random, notices=parts.notices, sleep=sleep)
+        case "ratelimit":
+            from claudeprov.middleware.ratelimit import RateLimit
+
+            assert settings.ratelimit is not None
+            return RateLimit(
+                settings.ratelimit,
+                clock=clock,
+                buckets=parts.state.buckets,
+                estimator=parts.estimator,
+                models=parts.models,
+                notices=parts.notices,
+            )
     raise AssertionError(f"no layer is called {name}")
+
+
+def _spent(parts: Parts) -> Spent | None:
+    if parts.settings.ledger is None:
+        return None
+    from claudeprov.ledger.spent import Spending
+
+    return Spending(parts.settings.ledger, parts.settings.runs_dir)
+
+
+async def _not_at_all(seconds: float) -> None:
+    """Stand in for a clock's sleep."""
 
 
 def _own(entry: Mapping[str, Any], allowed: tuple[str, ...]) -> Middleware:
     options = dict(entry)
     target = options.pop("_target_")
     try:
-        make = pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(f"chain: there is no {target}: {error}") from error
-    # A name inside an allowed module may still lead out of it (package.module.os.system).
-    home = f"{getattr(make, '__module__', None)}."
-    if not any(home.startswith(f"{package}.") for package in ("claudeprov", *allowed)):
-        raise ConfigurationError(f"chain: {target} comes from {home[:-1]}, which allow_targets does not name")
+        make = resolve(target, allowed)
+    except ValueError as error:
+        raise ConfigurationError(f"chain: {error}") from error
     try:
         layer: Middleware = make(**options)
     except Exception as error:  # it is the user's own code

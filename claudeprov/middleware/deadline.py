@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from claudeprov.chain import Call, Next
-from claudeprov.clock import Clock
+from claudeprov.clock import within
 from claudeprov.errors import CallTimeoutError
+from claudeprov.fault import late
 from claudeprov.settings.deadline import DeadlineSettings
 from claudeprov.stream import Stream
 
@@ -19,28 +20,29 @@ class Deadline:
         CallTimeoutError: The time has passed; ``code`` is ``deadline_exceeded``.
     """
 
-    def __init__(self, settings: DeadlineSettings, *, clock: Clock) -> None:
+    def __init__(self, settings: DeadlineSettings) -> None:
         self._total = settings.total
-        self._clock = clock
 
     async def __call__(self, call: Call, call_next: Next) -> Stream:
-        if self._total is None:
-            return await call_next(call)
-        deadline = call.started + self._total
-        call.deadline = deadline if call.deadline is None else min(deadline, call.deadline)
-        is_inner = False
-        try:
-            async with self._clock.timeout(call.deadline - self._clock.monotonic()):
-                try:
-                    return await call_next(call)
-                except TimeoutError:  # an attempt's, or of a layer
-                    is_inner = True
-                    raise
-        except TimeoutError as error:
-            if is_inner:
-                raise
-            raise CallTimeoutError(
-                "no stream was open when the call's deadline passed",
-                code="deadline_exceeded",
-                context={"total": self._total, "attempts": len(call.attempts)},
-            ) from error
+        if self._total is not None:
+            deadline = call.started + self._total
+            call.deadline = deadline if call.deadline is None else min(deadline, call.deadline)
+        return await in_time(call, call_next)
+
+
+async def in_time(call: Call, call_next: Next) -> Stream:
+    """Open a stream before the call's deadline, if it has one.
+
+    Raises:
+        CallTimeoutError: It has passed; ``code`` is ``deadline_exceeded``.
+    """
+    deadline = call.deadline
+    if deadline is None:
+        return await call_next(call)
+
+    def error() -> CallTimeoutError:
+        error = late("total", deadline - call.started)
+        error.context["attempts"] = len(call.attempts)
+        return error
+
+    return await within(call.clock, deadline - call.clock.monotonic(), call_next(call), error)

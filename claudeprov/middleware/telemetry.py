@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -12,6 +13,9 @@ from claudeprov.errors import ProviderError
 from claudeprov.notice import Notice, Notices
 from claudeprov.response import MessageResponse
 from claudeprov.stream import Outcome, Stream, response_of
+
+if TYPE_CHECKING:
+    from claudeprov.cost import Cost
 
 _stdlib = logging.getLogger("claudeprov")
 _stdlib.addHandler(logging.NullHandler())
@@ -23,8 +27,8 @@ class Telemetry:
     The events go to the standard library's logger ``claudeprov`` at level INFO, through the application's structlog
     processors, or as ``key=value`` lines where it has configured none. Nothing is printed, and while that logger is
     off nothing is done. ``call_id`` is bound to structlog's context while a stream is being opened. No prompt and no
-    answer is logged. Times are in seconds, ``cost_usd`` is left out where it is unknown. The layers' notices are logged
-    by their names.
+    answer is logged, and what tools get and return only with ``telemetry.content``. Times are in seconds, ``cost_usd``
+    is left out where it is unknown. The layers' notices are logged by their names.
     """
 
     def __init__(self, notices: Notices | None = None) -> None:
@@ -70,7 +74,7 @@ class Telemetry:
             "output_tokens": usage.output_tokens,
             "cache_creation_input_tokens": usage.cache_creation_input_tokens,
             "cache_read_input_tokens": usage.cache_read_input_tokens,
-            "cost_usd": response.cost.total_usd if usage.raw else None,
+            **(_cost(response.cost) if usage.raw else {}),
             "first_chunk": timing.first_chunk,
             "queue": timing.queue,
             "backoff": timing.backoff,
@@ -81,6 +85,12 @@ class Telemetry:
 
 
 _PROCESSORS = (structlog.contextvars.merge_contextvars, structlog.processors.LogfmtRenderer())
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    if cost.total_usd is not None:
+        return {"cost_usd": cost.total_usd}
+    return {"cost_low_usd": cost.low_usd, "cost_high_usd": cost.high_usd}
 
 
 def _code(error: Exception | None) -> str | None:

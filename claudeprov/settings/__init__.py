@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -15,23 +15,43 @@ from pydantic.fields import FieldInfo
 from claudeprov.catalog import Model
 from claudeprov.cost import Prices
 from claudeprov.paths import file_name
+from claudeprov.pricing import check_names
 from claudeprov.settings.breaker import BreakerSettings
+from claudeprov.settings.budget import BudgetSettings
 from claudeprov.settings.cassette import CassetteSettings
 from claudeprov.settings.deadline import DeadlineSettings
 from claudeprov.settings.endpoint import EndpointSettings
+from claudeprov.settings.fallback import FallbackSettings
 from claudeprov.settings.kind import Count, Group, Name
-from claudeprov.settings.request import PreflightSettings, SamplingSettings, ThinkingSettings
+from claudeprov.settings.ledger import LedgerSettings
+from claudeprov.settings.ratelimit import RateLimitSettings
+from claudeprov.settings.request import CachingSettings, PreflightSettings, SamplingSettings, ThinkingSettings
+from claudeprov.settings.resume import ResumeSettings
 from claudeprov.settings.retry import RetrySettings
 from claudeprov.settings.state import StateSettings
 from claudeprov.settings.suite import LauncherSettings, SuiteSettings
 from claudeprov.settings.telemetry import TelemetrySettings
+from claudeprov.settings.tools import ToolsSettings
+from claudeprov.target import trusts
 
 PREFIX = "CLAUDEPROV_"
 """What the names of the settings' environment variables begin with."""
 CONFIG_DIR = "CLAUDEPROV_CONFIG_DIR"
 """Environment variable that names the user's config directory; no setting."""
 
-Layer = Literal["telemetry", "ledger", "deadline", "fallback", "budget", "resume", "breaker", "retry", "ratelimit"]
+Layer = Literal[
+    "telemetry",
+    "ledger",
+    "deadline",
+    "fallback",
+    "preflight",
+    "caching",
+    "budget",
+    "resume",
+    "breaker",
+    "retry",
+    "ratelimit",
+]
 """Groups that ``chain`` can name, in their default order, outermost first."""
 
 GROUPS = (
@@ -60,6 +80,9 @@ GROUPS = (
 )
 """Every group: a folder of ``conf`` and an attribute of :class:`Settings`."""
 
+COMBINED = frozenset(("tools",))
+"""Groups of which several options can be chosen at once, as in ``tools=[code_analysis,web_search]``."""
+
 
 class Settings(Group):
     """A composed and validated configuration. ``None`` stands for a group that is off."""
@@ -67,31 +90,26 @@ class Settings(Group):
     endpoint: EndpointSettings
     model: Model
     """What is known of the model that requests go to."""
-    pricing: Prices | None = None
-    """Prices in USD per million tokens; the model brings its own."""
     sampling: SamplingSettings | None = None
     thinking: ThinkingSettings | None = None
     retry: RetrySettings | None = None
     breaker: BreakerSettings | None = None
-    ratelimit: None = None
-    """Off: no limit of the client's own."""
-    budget: None = None
-    """Off: no limit on what calls cost."""
+    ratelimit: RateLimitSettings | None = None
+    budget: BudgetSettings | None = None
+    """``None``: no limit on what calls cost."""
     deadline: DeadlineSettings | None = None
-    fallback: None = None
-    """Off: no other model stands in."""
-    resume: None = None
-    """Off: a broken stream is an error."""
+    fallback: FallbackSettings | None = None
+    pricing: Prices | None = None
+    """Prices in USD per million tokens; the model brings its own."""
+    resume: ResumeSettings | None = None
     preflight: PreflightSettings | None = None
-    caching: None = None
-    """Off: requests get no ``cache_control``."""
-    tools: None = None
-    """Off: no tools beside a request's own."""
+    caching: CachingSettings | None = None
+    tools: ToolsSettings | None = None
+    """``None``: no tools beside a request's own."""
     telemetry: TelemetrySettings | None = None
     alerts: None = None
     """Off: nobody is alerted."""
-    ledger: None = None
-    """Off: no row is kept of a call."""
+    ledger: LedgerSettings | None = None
     state: StateSettings
     cassette: CassetteSettings
     suite: SuiteSettings
@@ -103,12 +121,29 @@ class Settings(Group):
     """Layers, outermost first: names of groups, or mappings with a ``_target_`` and its keyword arguments."""
     max_tokens: Annotated[Count, Field(validate_default=True)] = 4096
     """Most tokens of output of a request that does not say itself."""
+    max_repairs: Annotated[int, Field(strict=True, ge=0)] = 2
+    """Most times that an answer is asked for again because it has not the shape of ``output``."""
     concurrency: Count = 4
     """Calls at a time in a run."""
     runs_dir: Name = "runs"
     """Folder in which a run makes one of its own."""
     run_name: Name | None = None
     """Name of a run's folder in ``runs_dir``; ``null``: made from the time, the suite and the model."""
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The parameters that a request gets where it leaves them out."""
+        defaults: dict[str, Any] = {"model": self.model.id, "max_tokens": self.max_tokens}
+        if self.sampling is not None:
+            defaults |= self.sampling.model_dump(exclude_none=True)
+        if self.thinking is not None:
+            thinking = self.thinking.model_dump(exclude_none=True)
+            effort = thinking.pop("effort", None)
+            if thinking:
+                defaults["thinking"] = thinking
+            if effort:
+                defaults["output_config"] = {"effort": effort}
+        return defaults
 
     @model_validator(mode="before")
     @classmethod
@@ -125,11 +160,27 @@ class Settings(Group):
             raise ValueError(f"the layer {twice[0]!r} is there twice")
         if any(isinstance(layer, dict) and "_target_" not in layer for layer in chain):
             raise ValueError("a layer is the name of a group, or a mapping with a _target_")
-        trusted = ("claudeprov", *info.data.get("allow_targets", ()))
         for target in _targets(chain):
-            if not any(str(target).startswith(f"{package}.") for package in trusted):
+            if not trusts(str(target), info.data.get("allow_targets", ())):
                 raise ValueError(f"the _target_ {target!r} is outside claudeprov; allow_targets must name its package")
         return chain
+
+    @field_validator("fallback")
+    @classmethod
+    def _leads_away(cls, fallback: FallbackSettings | None, info: ValidationInfo) -> FallbackSettings | None:
+        model, endpoint = info.data.get("model"), info.data.get("endpoint")
+        if fallback and model and endpoint and not fallback.leads_away(model.id, endpoint):
+            raise ValueError(f"leads nowhere but to {model.id}, where calls go anyway")
+        return fallback
+
+    @field_validator("pricing")
+    @classmethod
+    def _of_models_that_there_are(cls, pricing: Prices | None, info: ValidationInfo) -> Prices | None:
+        fallback: FallbackSettings | None = info.data.get("fallback")
+        places = [info.data.get("endpoint"), *(candidate.endpoint for candidate in (fallback.to if fallback else ()))]
+        if pricing and not any(place and place.kind == "compatible" for place in places):
+            check_names(pricing)
+        return pricing
 
     @field_validator("max_tokens")
     @classmethod
@@ -145,6 +196,14 @@ class Settings(Group):
         if name is not None and name != file_name(name):
             raise ValueError(f"must be the plain name of a folder, such as {file_name(name)!r}")
         return name
+
+    @model_validator(mode="after")
+    def _tools_can_be_made(self) -> Self:
+        if self.tools is not None:
+            from claudeprov.tools.load import load  # brings what checks schemas
+
+            load(self.tools, self.allow_targets)
+        return self
 
 
 def _targets(value: Any) -> Iterator[Any]:

@@ -16,3 +16,5 @@ class DeadlineSettings(Group):
     """Seconds from the sending of a request to the first event of its stream that is no ping."""
     between_events: Duration | None = 120.0
     """Seconds without a byte of a stream, before its first event too; the API sends pings while it is silent."""
+    pings: Duration | None = 300.0
+    """Seconds in which no event but pings comes; a model that thinks without showing it sends nothing else."""

@@ -39,7 +39,14 @@ class ThinkingSettings(Group):
 
 
 class PreflightSettings(Group):
-    """What is checked before a request is sent."""
+    """What is done with a request that its model is known to refuse."""
 
-    mode: Literal["send"] = "send"
-    """``send``: nothing; the API answers."""
+    mode: Literal["error", "adapt", "send"] = "error"
+    """``error``: it is refused; ``adapt``: it is changed, with a warning; ``send``: it goes as it is."""
+
+
+class CachingSettings(Group):
+    """Breakpoints of the prompt cache to put into requests."""
+
+    ttl: Literal["5m", "1h"] = "5m"
+    """How long what a request writes to the cache is kept from its last use on; an hour costs more to write."""

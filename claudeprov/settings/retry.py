@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, ValidationInfo, field_validator
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from claudeprov.settings.kind import Count, Group, Seconds
 
@@ -25,7 +27,11 @@ class RetrySettings(Group):
     overloaded_cap: Seconds = 30.0
     """``cap`` after a 529, in seconds."""
     budget: Seconds = 120.0
-    """No attempt starts later than this many seconds after the first."""
+    """No attempt starts this many seconds after the first, or later."""
+    tokens: Count | None = 50
+    """Most retries that the calls of a provider have on credit, together; ``null``: any number."""
+    refill: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
+    """What a call that was answered adds to ``tokens`` that have been spent."""
 
     @field_validator("cap", "overloaded_cap")
     @classmethod

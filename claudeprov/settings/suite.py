@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from claudeprov.settings.kind import Group, Name
+from claudeprov.settings.sandbox import SandboxSettings
 
 
 class SuiteSettings(Group):
@@ -18,6 +19,8 @@ class SuiteSettings(Group):
     """File of a suite of your own; ``null``: the packaged suite called ``name``."""
     tasks: tuple[Name, ...] | None = None
     """Ids of the tasks to run; ``null``: all of them."""
+    sandbox: SandboxSettings = SandboxSettings(require=())
+    """Where the code of answers runs; as shipped, at the best level that the machine has."""
 
     @field_validator("tasks")
     @classmethod

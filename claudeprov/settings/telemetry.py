@@ -12,3 +12,5 @@ class TelemetrySettings(Group):
 
     exporter: Literal["none"] = "none"
     """Where spans and metrics go; ``none``: nowhere, there are only the events of the logger ``claudeprov``."""
+    content: bool = False
+    """Whether what tools are called with, and what they return, is told too."""

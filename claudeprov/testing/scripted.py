@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from claudeprov.chain import Call, Middleware, chain
 from claudeprov.chunk import MessageChunk, chunks_of
@@ -14,9 +14,11 @@ from claudeprov.classify import error_of
 from claudeprov.clock import SYSTEM_CLOCK, Clock
 from claudeprov.errors import ProviderError
 from claudeprov.request import MessageRequest
-from claudeprov.response import Attempt
 from claudeprov.snapshot import Snapshot
 from claudeprov.stream import MessageStream, Stream
+
+if TYPE_CHECKING:
+    from claudeprov.output import OutputStream
 
 WireEvent = Mapping[str, Any]
 """An event of the Messages API, as JSON."""
@@ -82,27 +84,33 @@ class ScriptedProvider:
         self._clock = clock
         self._open_stream = chain(layers, self)
 
+    @overload
     def send_message(
         self, request: MessageRequest | Mapping[str, Any], *, tags: Mapping[str, Any] | None = None
-    ) -> MessageStream:
-        """Answer *request*, as :meth:`claudeprov.AnthropicClaudeProvider.send_message` does."""
+    ) -> MessageStream: ...
+    @overload
+    def send_message(
+        self, request: MessageRequest | Mapping[str, Any], *, output: Any, tags: Mapping[str, Any] | None = None
+    ) -> OutputStream[Any]: ...
+    def send_message(
+        self, request: MessageRequest | Mapping[str, Any], *, output: Any = None, tags: Mapping[str, Any] | None = None
+    ) -> MessageStream | OutputStream[Any]:
+        """Answer *request*, as :meth:`claudeprov.AnthropicClaudeProvider.send_message` does.
+
+        An answer of the shape *output* is asked for as of a model of which nothing is known, and again at most twice.
+        """
+        if output is not None:
+            from claudeprov.output import OutputStream
+
+            send = partial(self.send_message, tags=tags)
+            return OutputStream(send, MessageRequest.of(request), output, capabilities=None, max_repairs=2)
         return MessageStream(Call(MessageRequest.of(request), self._clock, dict(tags or {})), self._open_stream)
 
     async def __call__(self, call: Call) -> Stream:
         """Open a stream, or fail to, as the script says."""
         answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
         self.requests.append(call.request)
-        started = self._clock.monotonic()
-        number = len(call.attempts) + 1
-        waited = call.backoff - sum(attempt.waited for attempt in call.attempts)
-        try:
-            stream = await self._open(call, _steps(answer))
-        except (ProviderError, asyncio.CancelledError) as error:
-            seconds = self._clock.monotonic() - started
-            known = (error.request_id, error.code) if isinstance(error, ProviderError) else (None, "cancelled")
-            call.attempts.append(Attempt(number, waited, seconds, *known))
-            raise
-        call.attempts.append(Attempt(number, waited, self._clock.monotonic() - started))
+        stream = await call.attempt(partial(self._open, _steps(answer)))
         self.streams.append(stream)
         return stream
 
@@ -114,7 +122,7 @@ class ScriptedProvider:
     ) -> None:
         pass
 
-    async def _open(self, call: Call, steps: Sequence[Step]) -> Stream:
+    async def _open(self, steps: Sequence[Step], call: Call) -> Stream:
         snapshot = Snapshot()
         source = self._play(steps, snapshot)
         first: list[MessageChunk] = []

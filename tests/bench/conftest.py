@@ -30,10 +30,12 @@ class Script:
     def __init__(self, answers: dict[str, object]) -> None:
         self.answers = answers
         self.requests: list[dict] = []
+        self.tags: list[dict | None] = []
         self.open = self.most_open = 0
 
-    async def send_message(self, request: dict) -> MessageResponse:
+    async def send_message(self, request: dict, *, tags: dict | None = None) -> MessageResponse:
         self.requests.append(request)
+        self.tags.append(tags)
         self.open += 1
         self.most_open = max(self.open, self.most_open)
         try:

@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from claudeprov.bench.grade import GradingError
 from claudeprov.bench.result import RunResult
 from claudeprov.commands import bench, main
-from claudeprov.errors import AuthenticationError, CassetteMissError, OverloadedError
+from claudeprov.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    CassetteMissError,
+    OverloadedError,
+    SandboxUnavailableError,
+    SpendLimitError,
+)
 
 SUITE = """
 name: mine
@@ -20,6 +26,7 @@ tasks:
 - {id: a, kind: analysis, prompt: pa, max_tokens: 9, answer: 1}
 - {id: b, kind: analysis, prompt: pb, max_tokens: 9, answer: 1}
 """
+CODE = "- {id: c, kind: generation, prompt: pc, max_tokens: 9, defines: f, checks: [{call: f(1), gives: 1}]}\n"
 
 
 class Fake:
@@ -39,8 +46,8 @@ class Fake:
     async def __aexit__(self, *exc_info):
         pass
 
-    async def send_message(self, request):
-        return await self.script.send_message(request)
+    async def send_message(self, request, *, tags=None):
+        return await self.script.send_message(request, tags=tags)
 
 
 @pytest.fixture
@@ -83,6 +90,24 @@ def test_the_result_says_what_was_run(answers, respond):
     assert result.settings["concurrency"] == 1
     assert [row.verdict for row in result.rows] == ["passed", "failed"]
     assert result.name.endswith("-mine-qwen")
+
+
+def test_the_result_says_at_which_level_code_ran_and_nothing_where_there_was_none(answers, respond):
+    answers |= {"pa": respond("1"), "pb": respond("1"), "pc": respond("def f(x): return x")}
+    run("run_name=without")
+    Path("mine.yaml").write_text(SUITE + CODE)
+    run("run_name=with")
+    files = (Path(f"runs/{name}/result.json") for name in ("without", "with"))
+    without, ran = (RunResult.model_validate_json(file.read_bytes()) for file in files)
+    assert (without.sandbox, ran.rows[2].verdict) == (None, "passed")
+    assert ran.sandbox in ("bubblewrap", "namespaces", "limits")
+
+
+def test_nothing_is_run_at_a_level_that_does_less_than_is_asked_for(answers, capsys):
+    Path("mine.yaml").write_text(SUITE + CODE)
+    assert run("suite.sandbox.level=limits", "suite.sandbox.require=[disk]") == 1
+    assert "install bubblewrap" in capsys.readouterr().err
+    assert not list(Path("runs").iterdir())
 
 
 def test_the_folder_can_be_named(answers, respond):
@@ -128,7 +153,7 @@ def test_what_was_done_is_kept_where_an_error_of_no_kind_ends_the_run(answers, r
 
 def test_a_run_without_a_row_leaves_no_folder(answers, monkeypatch, capsys):
     async def refuse(*args, **options):
-        raise GradingError("no limits here")
+        raise SandboxUnavailableError("no limits here")
 
     monkeypatch.setattr(bench, "run_suite", refuse)
     assert run() == 1
@@ -180,6 +205,28 @@ def test_an_interrupted_run_keeps_what_is_done(answers, respond, capsys):
     assert the_result().interrupted
     assert [row.id for row in the_result().rows] == ["a"]
     assert "interrupted: 1 of 2 tasks were done" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "error", [BudgetExceededError("too dear", context={"period": "run"}), SpendLimitError("no more")]
+)
+def test_a_run_whose_budget_or_quota_is_spent_ends_with_what_is_done_and_4(answers, respond, capsys, error):
+    answers |= {"pa": respond("1"), "pb": error}
+    assert run("concurrency=1") == 4
+    result = the_result()
+    assert result.interrupted
+    assert result.stopped.code == error.code
+    assert [row.id for row in result.rows] == ["a"]
+    out, err = capsys.readouterr()
+    assert "1/1 (100%)" in out
+    assert f"{error.code}: {error.message}: 1 of 2 tasks were done" in err
+
+
+def test_a_run_whose_first_call_is_over_budget_leaves_nothing_and_ends_with_4(answers, capsys):
+    answers |= {"pa": BudgetExceededError("too dear", context={"period": "run"})}
+    assert run("concurrency=1") == 4
+    assert not list(Path("runs").rglob("result.json"))
+    assert "too dear" in capsys.readouterr().err
 
 
 def test_a_replay_says_whose_answers_it_shows_and_shows_no_latency(answers, respond, capsys, monkeypatch):

@@ -1,49 +1,35 @@
 """Grading: code that is wrong, clumsy or up to no good gets the right verdict and leaves nothing behind."""
 
-import asyncio
-import errno
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
-from claudeprov.bench import grade as grading
-from claudeprov.bench.grade import Grade, GradingError, Limits, grade, run_code
+from claudeprov.bench.grade import LIMITS, Grade, grade, run_code
 from claudeprov.bench.suite import AnalysisTask, Check, GenerationTask
+from claudeprov.errors import SandboxUnavailableError
+from claudeprov.sandbox import Sandbox, SandboxSettings
 
 ONE = (Check(call="f(1)", gives=1),)
-TIGHT = Limits(wall_seconds=5, cpu_seconds=1)
+TIGHT = LIMITS.model_copy(update={"seconds": 5.0, "cpu_seconds": 1})
+SANDBOX = Sandbox(SandboxSettings(require=()))
 
 
-@pytest.fixture(autouse=True)
-def temporary_folders(tmp_path, monkeypatch):
-    """Every test leaves its folder for temporary ones as empty as it was."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
+async def graded(code, checks=ONE, limits=LIMITS):
+    return await run_code(dedent(code), checks, SANDBOX, limits)
 
 
 async def verdict(code, checks=ONE, limits=TIGHT):
-    return (await run_code(dedent(code), checks, limits)).verdict
+    return (await graded(code, checks, limits)).verdict
 
 
 async def test_code_that_gives_every_value_passes():
     checks = (Check(call="f(1)", gives=1), Check(call="[f('a'), f(None)]", gives=["a", None]))
-    assert await run_code("def f(x): return x", checks) == Grade("passed")
+    assert await graded("def f(x): return x", checks) == Grade("passed")
 
 
 async def test_the_first_wrong_value_is_told():
     checks = (*ONE, Check(call="f([2])", gives=[3]), Check(call="f(4)", gives=5))
-    assert await run_code("def f(x): return x", checks) == Grade("failed", "f([2]) gave [2], not [3]")
+    assert await graded("def f(x): return x", checks) == Grade("failed", "f([2]) gave [2], not [3]")
 
 
 @pytest.mark.parametrize("value", ["True", "1.0", "'1'", "[1]"])
@@ -63,26 +49,26 @@ async def test_an_error_that_is_asked_for_passes_as_does_its_subclass():
 
 async def test_an_error_of_another_kind_or_none_fails():
     checks = (Check(call="f(1)", raises="ValueError"),)
-    assert await run_code("def f(x): raise KeyError(x)", checks) == Grade(
+    assert await graded("def f(x): raise KeyError(x)", checks) == Grade(
         "failed", "f(1) raised KeyError, not ValueError"
     )
-    assert await run_code("def f(x): return x", checks) == Grade("failed", "f(1) gave 1, not ValueError")
+    assert await graded("def f(x): return x", checks) == Grade("failed", "f(1) gave 1, not ValueError")
 
 
 async def test_an_exception_is_an_error():
-    assert await run_code("def f(x): return x / 0", ONE) == Grade(
+    assert await graded("def f(x): return x / 0", ONE) == Grade(
         "error", "f(1) raised ZeroDivisionError: division by zero"
     )
 
 
 async def test_code_that_does_not_compile_is_an_error():
-    mark = await run_code("def f(x) return x", ONE)
+    mark = await graded("def f(x) return x", ONE)
     assert mark.verdict == "error"
     assert mark.detail.startswith("loading the code raised SyntaxError")
 
 
 async def test_an_unusual_message_of_an_exception_is_told():
-    mark = await run_code("def f(x): raise ValueError('\\ud800 \\x1b[31m\\n')", ONE)
+    mark = await graded("def f(x): raise ValueError('\\ud800 \\x1b[31m\\n')", ONE)
     assert mark == Grade("error", "f(1) raised ValueError: \\ud800 \ufffd[31m")
 
 
@@ -113,12 +99,14 @@ async def test_other_packages_cannot_be_imported():
 
 @pytest.mark.parametrize("code", ["while True: pass", "def f(x):\n    while True: pass"])
 async def test_an_endless_loop_is_a_timeout(code):
-    assert await run_code(code, ONE, TIGHT) == Grade("timeout", "more than 1 s of CPU time")
+    assert await graded(code, ONE, TIGHT) == Grade("timeout", "more than 1 s of CPU time")
 
 
 async def test_endless_waiting_is_a_timeout():
     code = "import time\ntime.sleep(1000)"
-    assert await run_code(code, ONE, Limits(wall_seconds=0.3)) == Grade("timeout", "not done after 0.3 s")
+    assert await graded(code, ONE, LIMITS.model_copy(update={"seconds": 0.3})) == Grade(
+        "timeout", "not done after 0.3 s"
+    )
 
 
 async def test_filling_the_memory_is_told_from_other_errors():
@@ -144,20 +132,19 @@ async def test_the_environment_is_empty(monkeypatch):
     assert await verdict("import os\ndef f(x): return dict(os.environ)", (Check(call="f(1)", gives={}),)) == "passed"
 
 
-async def test_the_working_directory_is_an_empty_folder_to_write_to(temporary_folders):
+async def test_the_working_directory_is_an_empty_folder_to_write_to():
     code = """
         import os
         def f(x):
             found = os.listdir()
             open("a.txt", "w").write("text")
-            return [found, open("a.txt").read(), os.getcwd().startswith(x)]
+            return [found, open("a.txt").read()]
         """
-    checks = (Check(call=f"f({str(temporary_folders)!r})", gives=[[], "text", True]),)
-    assert await verdict(code, checks) == "passed"
+    assert await verdict(code, (Check(call="f(1)", gives=[[], "text"]),)) == "passed"
 
 
 async def test_large_files_cannot_be_written():
-    mark = await run_code("def f(x): open('a', 'wb').write(bytes(2**21))", ONE)
+    mark = await graded("def f(x): open('a', 'wb').write(bytes(2**21))", ONE)
     assert mark.detail == "f(1) raised OSError: [Errno 27] File too large"
 
 
@@ -174,12 +161,7 @@ async def test_what_is_printed_goes_nowhere():
 
 
 async def test_values_that_are_too_long_are_an_error():
-    assert await run_code("def f(x): return 'x' * 10**7", ONE) == Grade("error", "f(1) gave a value that is too long")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
-async def test_under_root_the_code_is_run_by_nobody():
-    assert await verdict("import os\ndef f(x): return os.getuid()", (Check(call="f(1)", gives=65534),)) == "passed"
+    assert await graded("def f(x): return 'x' * 10**7", ONE) == Grade("error", "f(1) gave a value that is too long")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +181,7 @@ async def test_ending_the_process_is_an_error(code):
 
 
 async def test_a_signal_that_ended_the_process_is_told():
-    mark = await run_code("import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGTERM)", ONE)
+    mark = await graded("import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGTERM)", ONE)
     assert mark.detail == "f(1) ended the process with signal 15"
 
 
@@ -246,98 +228,21 @@ async def test_the_right_values_do_not_enter_the_process():
             seen += [repr(thing) for thing in gc.get_objects() if isinstance(thing, (dict, list, tuple))]
             return any("".join(["no one", " guesses"]) in text for text in seen)
         """
-    assert (await run_code(dedent(code), SECRET)).detail == "f(1) gave False, not 'a value that no one guesses'"
+    assert (await graded(code, SECRET)).detail == "f(1) gave False, not 'a value that no one guesses'"
 
 
-async def test_folders_that_are_nested_deep_or_shut_are_removed():
-    code = """
-        import os
-        os.mkdir("shut"); os.mkdir("shut/in"); os.chmod("shut", 0)
-        for _ in range(1100):
-            os.mkdir("d"); os.chdir("d")
-        def f(x): return x
-        """
-    assert await verdict(code, limits=Limits()) == "passed"
-
-
-async def test_other_calls_go_on_while_a_folder_is_removed(monkeypatch):
-    threads = []
-    run = subprocess.run
-
-    def observed(*args, **options):
-        threads.append(threading.current_thread())
-        return run(*args, **options)
-
-    monkeypatch.setattr(subprocess, "run", observed)
-    assert await verdict("def f(x): return x") == "passed"
-    assert threads
-    assert threading.current_thread() not in threads
-
-
-async def test_trouble_of_the_machine_is_an_error_of_grading(monkeypatch):
-    async def too_many(*args, **options):
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", too_many)
-    with pytest.raises(GradingError, match="Too many open files"):
-        await run_code("def f(x): return x", ONE)
-
-
-async def test_a_cancelled_grading_ends_its_process(monkeypatch):
-    started = asyncio.Event()
-    processes = []
-    create = asyncio.create_subprocess_exec
-
-    async def observed(*args, **options):
-        processes.append(await create(*args, **options))
-        started.set()
-        return processes[0]
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", observed)
-    grading_task = asyncio.create_task(run_code("import time\ntime.sleep(1000)", ONE))
-    await started.wait()
-    grading_task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await grading_task
-    assert processes[0].returncode == -signal.SIGKILL
-
-
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        ('print(\'{"refused": "no limits here"}\')', "no limits here"),
-        ("raise SystemExit(3)", "the harness ended with status 3"),
-    ],
-)
-async def test_a_machine_that_cannot_hold_the_limits_is_not_the_fault_of_the_code(tmp_path, monkeypatch, script, said):
-    harness = tmp_path / "harness.py"
-    harness.write_text(script)
-    monkeypatch.setattr(grading, "_HARNESS", harness)
-    with pytest.raises(GradingError, match=said):
-        await run_code("def f(x): return x", ONE)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a filter of system calls is Linux's")
-def test_where_the_limit_on_processes_does_not_bind_a_filter_of_system_calls_does(tmp_path):
-    """A root that cannot leave root, as in some containers, played by a harness that does not try."""
-    harness = Path(grading.__file__).with_name("harness.py").read_text()
-    stays_root = harness.replace("    leave_root()\n", "")
-    assert stays_root != harness
-    (tmp_path / "harness.py").write_text(stays_root)
-    limits = {"cpu_seconds": 5, "file_bytes": 2**20, "memory_bytes": 2**28}
-    job = {"code": "import os\ndef f(x): os.fork()", "calls": ["f(1)"], "limits": limits}
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    command = [sys.executable, "-I", "-S", "-B", tmp_path / "harness.py", tmp_path / "job.json"]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout.splitlines()
-    assert [json.loads(line).get("raised", ["none"])[0] for line in said] == ["none", "none", "BlockingIOError"]
+async def test_code_is_not_graded_at_a_level_that_does_not_do_what_is_asked_for():
+    strict = Sandbox(SandboxSettings(level="limits", require=("disk",)))
+    with pytest.raises(SandboxUnavailableError, match="limits: "):
+        await run_code("def f(x): return x", ONE, strict)
 
 
 async def test_an_answer_without_the_code_asked_for_has_no_code():
     task = GenerationTask(id="a", kind="generation", prompt="p", max_tokens=9, defines="f", checks=ONE)
-    assert await grade(task, "I would rather not.") == Grade("no_code", "no code in the answer defines f")
+    assert await grade(task, "I would rather not.", SANDBOX) == Grade("no_code", "no code in the answer defines f")
 
 
 async def test_a_wrong_value_of_an_analysis_is_told():
     task = AnalysisTask(id="a", kind="analysis", prompt="p", max_tokens=9, answer=3)
-    assert await grade(task, "3") == Grade("passed")
-    assert await grade(task, "It is 4.\nTruly.") == Grade("failed", "answered It is 4., not 3")
+    assert await grade(task, "3", SANDBOX) == Grade("passed")
+    assert await grade(task, "It is 4.\nTruly.", SANDBOX) == Grade("failed", "answered It is 4., not 3")

@@ -63,6 +63,14 @@ def test_the_numbers_over_all_rows():
     )
 
 
+@pytest.mark.parametrize(("high", "most"), [(Decimal("0.5"), Decimal("0.800000001")), (None, None)])
+def test_answers_that_broke_off_are_an_interval_beside_the_exact_sum(high, most):
+    broken = row(7, failure=LIMITED, cost_low_usd=Decimal("0.1"), cost_high_usd=high, cost_reason="it broke off")
+    summary = Summary.of([*TABLE, broken], "live")
+    assert (summary.cost_usd, summary.cost_intervals, summary.cost_unknown) == (Decimal("0.300000001"), 1, 1)
+    assert (summary.cost_low_usd, summary.cost_high_usd) == (Decimal("0.400000001"), most)
+
+
 def test_a_run_of_failures_has_no_rate_and_nothing_is_zero_that_is_unknown():
     summary = Summary.of([row(1, failure=LIMITED)], "live")
     assert summary.score.rate is None

@@ -6,10 +6,19 @@ from decimal import Decimal
 import pytest
 
 from claudeprov.bench import run as running
-from claudeprov.bench.grade import Grade, GradingError
+from claudeprov.bench.grade import Grade
 from claudeprov.bench.result import Failure, Row
 from claudeprov.bench.run import run_suite
-from claudeprov.errors import AuthenticationError, CassetteMissError, RateLimitError, StreamInterruptedError
+from claudeprov.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    CassetteMissError,
+    RateLimitError,
+    SandboxUnavailableError,
+    SpendLimitError,
+    StreamInterruptedError,
+)
+from claudeprov.sandbox import Sandbox, SandboxSettings
 
 
 async def test_a_right_answer_gets_a_row_with_all_that_is_known_of_the_call(script, suite_of, respond):
@@ -80,14 +89,16 @@ async def test_what_had_arrived_of_a_broken_stream_is_kept_and_not_graded(script
 
 
 async def test_an_answer_that_cannot_be_graded_is_a_failure_and_the_run_goes_on(script, suite_of, respond, monkeypatch):
-    async def refuse(task, text):
+    async def refuse(task, text, sandbox):
         if task.id == "a":
-            raise GradingError("Too many open files")
+            raise SandboxUnavailableError("Too many open files")
         return Grade("passed")
 
     monkeypatch.setattr(running, "grade", refuse)
     rows = await run_suite(script({"a": respond("1"), "b": respond("1")}), suite_of("a", "b"))
-    assert rows[0].failure == Failure(kind="GradingError", code="grading", message="Too many open files")
+    assert rows[0].failure == Failure(
+        kind="SandboxUnavailableError", code="sandbox_unavailable", message="Too many open files"
+    )
     assert (rows[0].verdict, rows[0].text, rows[0].output_tokens, rows[0].request_id) == (None, "1", 5, "req_1")
     assert rows[1].verdict == "passed"
 
@@ -95,6 +106,64 @@ async def test_an_answer_that_cannot_be_graded_is_a_failure_and_the_run_goes_on(
 async def test_what_no_call_should_raise_ends_the_run_as_it_is(script, suite_of, respond):
     with pytest.raises(KeyError, match="oops"):
         await run_suite(script({"a": KeyError("oops"), "b": KeyError("oops")}), suite_of("a", "b"))
+
+
+def over_budget(period="day", *, retryable=False):
+    return BudgetExceededError("too dear", context={"period": period}, retryable=retryable)
+
+
+@pytest.mark.parametrize("error", [over_budget(), over_budget("run"), over_budget("month"), SpendLimitError("no more")])
+async def test_no_call_is_made_once_a_budget_or_a_quota_is_spent(script, suite_of, respond, error):
+    told = []
+    provider = script({"a": respond("1"), "b": error, "c": respond("1")})
+    with pytest.raises(type(error)):
+        await run_suite(provider, suite_of("a", "b", "c"), concurrency=1, on_row=lambda row: told.append(row.id))
+    assert told == ["a"]
+    assert len(provider.requests) == 2
+
+
+async def test_calls_under_way_come_to_their_end_when_a_budget_is_spent(script, suite_of, respond):
+    refused = asyncio.Event()
+
+    async def slow():
+        await refused.wait()
+        return respond("1")
+
+    async def refuse():
+        refused.set()
+        return over_budget()
+
+    told = []
+    provider = script({"a": slow, "b": refuse, "c": respond("1")})
+    with pytest.raises(BudgetExceededError):
+        await run_suite(provider, suite_of("a", "b", "c"), concurrency=2, on_row=lambda row: told.append(row.id))
+    assert told == ["a"]
+
+
+async def test_a_run_waits_for_calls_under_way_where_only_they_stand_in_the_way(script, suite_of, respond):
+    provider = script({})
+
+    async def answer():
+        return over_budget(retryable=True) if provider.open > 2 else respond("1")
+
+    provider.answers = dict.fromkeys("abcdefgh", answer)
+    rows = await run_suite(provider, suite_of(*"abcdefgh"), concurrency=4)
+    assert [row.id for row in rows] == list("abcdefgh")
+    assert [row.verdict for row in rows] == ["passed"] * 8
+    assert len(provider.requests) < 8 * 4  # it asks again when a call has ended, not all the time
+
+
+async def test_a_run_ends_where_nothing_is_under_way_that_could_make_room(script, suite_of):
+    provider = script({prompt: over_budget(retryable=True) for prompt in "abc"})
+    with pytest.raises(BudgetExceededError):
+        await run_suite(provider, suite_of(*"abc"), concurrency=3)
+    assert len(provider.requests) <= 9
+
+
+async def test_a_call_that_is_too_dear_by_itself_is_a_failure_and_the_run_goes_on(script, suite_of, respond):
+    rows = await run_suite(script({"a": over_budget("call"), "b": respond("1")}), suite_of("a", "b"))
+    assert rows[0].failure.code == "budget_exceeded"
+    assert rows[1].verdict == "passed"
 
 
 async def test_rows_are_in_the_order_of_the_suite_and_told_as_they_are_done(script, suite_of, respond):
@@ -137,12 +206,21 @@ async def test_a_cancelled_run_has_told_what_was_done(script, suite_of, respond)
     assert provider.open == 0
 
 
-async def test_nothing_is_sent_where_code_cannot_be_graded(script, suite_of, monkeypatch):
-    async def refuse(code):
-        raise GradingError("no limits here")
-
-    monkeypatch.setattr(running, "run_code", refuse)
+async def test_nothing_is_sent_where_code_cannot_be_graded(script, suite_of):
     provider = script({})
-    with pytest.raises(GradingError):
-        await run_suite(provider, suite_of("a", kind="generation"))
+    strict = Sandbox(SandboxSettings(level="limits", require=("disk",)))
+    with pytest.raises(SandboxUnavailableError):
+        await run_suite(provider, suite_of("a", kind="generation"), sandbox=strict)
     assert provider.requests == []
+
+
+async def test_each_call_is_tagged_with_its_run_suite_and_task(script, suite_of, respond):
+    provider = script({"a": respond("1"), "b": respond("1")})
+    await run_suite(provider, suite_of("a", "b"), run="today", concurrency=1)
+    assert provider.tags == [
+        {"run": "today", "suite": "small", "task": "a"},
+        {"run": "today", "suite": "small", "task": "b"},
+    ]
+    nameless = script({"a": respond("1")})
+    await run_suite(nameless, suite_of("a"))
+    assert nameless.tags == [{"suite": "small", "task": "a"}]

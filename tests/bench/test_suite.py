@@ -13,10 +13,12 @@ from claudeprov.bench.grade import grade
 from claudeprov.bench.suite import AnalysisTask, GenerationTask, cassettes_of, load_suite
 from claudeprov.errors import ConfigurationError
 from claudeprov.paths import cassettes_dir
+from claudeprov.sandbox import Sandbox, SandboxSettings
 
 CODE = load_suite("code")
 GENERATION = [task for task in CODE.tasks if isinstance(task, GenerationTask)]
 ANALYSIS = [task for task in CODE.tasks if isinstance(task, AnalysisTask)]
+SANDBOX = Sandbox(SandboxSettings(require=()))
 
 SOLUTIONS = {
     "count-vowels": """
@@ -141,14 +143,14 @@ def test_the_packaged_prompts_are_short():
 @pytest.mark.parametrize("task", GENERATION, ids=lambda task: task.id)
 async def test_a_right_solution_passes_the_packaged_checks(task):
     answer = f"Here it is:\n```python\n{dedent(SOLUTIONS[task.id])}\n```"
-    mark = await grade(task, answer)
+    mark = await grade(task, answer, SANDBOX)
     assert (mark.verdict, mark.detail) == ("passed", None)
 
 
 @pytest.mark.parametrize("task", GENERATION, ids=lambda task: task.id)
 async def test_a_solution_that_returns_its_argument_fails_the_packaged_checks(task):
     kind = "class LRU:\n    __init__ = get = put = lambda *_: None" if task.id == "lru-cache" else ""
-    mark = await grade(task, f"```\n{kind or f'def {task.defines}(x): return x'}\n```")
+    mark = await grade(task, f"```\n{kind or f'def {task.defines}(x): return x'}\n```", SANDBOX)
     assert mark.verdict == "failed"
 
 

@@ -4,6 +4,7 @@ import io
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import pytest
 from rich.console import Console
 
 from claudeprov.bench.result import Failure, Row, RunResult, Summary
@@ -56,6 +57,13 @@ def test_a_task_has_its_verdict_or_the_code_of_its_failure():
         "b failed — f(1) gave [2], not 3",
         "c rate_limited —",
     ]
+
+
+@pytest.mark.parametrize(("high", "most"), [(Decimal("0.5"), "$0.501200"), (None, "more")])
+def test_what_broke_off_makes_the_cost_an_interval(high, most):
+    broken = Row(id="d", kind="analysis", cost_low_usd=Decimal("0.1"), cost_high_usd=high, cost_reason="it broke off")
+    assert f"cost $0.101200 to {most}, for 1 broke off" in printed(summary_table([result_of(RIGHT, broken)]))
+    assert f"cost $0.100000 to {most.replace('12', '00')}" in str(printed(summary_table([result_of(broken)])))
 
 
 def test_one_run_is_shown_number_by_number():

@@ -215,7 +215,7 @@ async def failure(provider, clock):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (httpx2.ReadTimeout("nothing came"), "read_timeout"),
+        (httpx2.ReadTimeout("nothing came"), "between_events_timeout"),
         (httpx2.ReadError("reset"), "stream_interrupted"),
         (httpx2.RemoteProtocolError("cut"), "stream_interrupted"),
     ],

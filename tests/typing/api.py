@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, TypeAdapter
 
 import claudeprov
 from claudeprov import (
@@ -23,12 +25,22 @@ from claudeprov import (
     Middleware,
     Next,
     Outcome,
+    OutputError,
+    OutputResponse,
+    OutputStream,
+    PermissionRequest,
     ProviderError,
     RateLimitError,
+    RouteLimits,
     Stream,
     StreamInterruptedError,
     TokenCount,
+    Tool,
     ToolCall,
+    ToolError,
+    ToolResult,
+    ToolRun,
+    ToolStream,
     Usage,
 )
 from claudeprov.chain import chain
@@ -61,6 +73,35 @@ async def use_every_form(provider: AnthropicClaudeProvider, request: MessageRequ
                 await entered.cancel()
         partial: MessageResponse = entered.response
     return partial if partial.stop_reason is None else response
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+async def ask_for_an_object(provider: AnthropicClaudeProvider, request: MessageRequest) -> str:
+    stream: OutputStream[Person] = provider.send_message(request, output=Person, tags={"task": "t1"})
+    async with stream:
+        async for draft in stream.objects():
+            draft.get("name")
+    async for chunk in stream:
+        of_a_chunk: MessageChunk = chunk
+        partial: MessageResponse = stream.response
+        if of_a_chunk.text and not partial.text:
+            await stream.cancel()
+    response: OutputResponse[Person] = await stream
+    earlier: tuple[MessageResponse, ...] = response.responses
+    people: list[Person] = (await provider.send_message(request, output=list[Person])).parsed
+    yes: Literal["yes", "no"] = (await provider.send_message(request, output=Literal["yes", "no"])).parsed
+    perhaps: Person | None = (await provider.send_message(request, output=Person | None)).parsed
+    counts: dict[str, int] = (await provider.send_message(request, output=TypeAdapter(dict[str, int]))).parsed
+    plain: dict[str, Any] = (await provider.send_message({"messages": []}, output={"type": "object"})).parsed
+    try:
+        person: Person = (await provider.send_message(request, output=Person)).parsed
+    except OutputError as error:
+        return f"{error.code} {error.context['problems']} {error.partial and error.partial.usage}"
+    return f"{person.name} {people} {yes} {perhaps} {counts} {plain} {len(earlier)}"
 
 
 def read_a_response(response: MessageResponse) -> tuple[str, Decimal | None, float | None]:
@@ -116,7 +157,7 @@ def compose_a_chain(clock: Clock, provider: Next) -> Next:
     return chain(layers, provider)
 
 
-async def use_the_platforms_contract(provider: AIProvider) -> tuple[bool, int, Mapping[str, str]]:
+async def use_the_platforms_contract(provider: AIProvider) -> tuple[bool, int, Mapping[str, RouteLimits]]:
     await provider.initialize()
     try:
         health: Health = await provider.health_check()
@@ -130,3 +171,38 @@ async def use_the_platforms_contract(provider: AIProvider) -> tuple[bool, int, M
 
 def is_a_provider() -> AIProvider:
     return claudeprov.open_provider(settings=compose(["model=haiku"]))
+
+
+@claudeprov.tool
+async def weather(city: str, unit: Literal["C", "F"] = "C") -> str:
+    """Tell the weather of a city."""
+    if city != "Oslo":
+        raise ToolError("only Oslo is known")
+    return f"4 {unit}"
+
+
+@claudeprov.tool(effects=["write"], timeout=5, strict=True)
+def forget(city: str) -> None:
+    """Forget the weather of a city."""
+
+
+async def permit(request: PermissionRequest) -> Literal["allow", "deny", "ask"]:
+    return "ask" if "write" in request.effects else "allow"
+
+
+async def ask(request: PermissionRequest) -> bool:
+    return request.name == "forget"
+
+
+async def with_tools(provider: AnthropicClaudeProvider) -> list[dict[str, Any]]:
+    own: Sequence[Tool | Mapping[str, Any]] = [weather, forget, {"type": "web_search_20260318", "name": "web_search"}]
+    stream: ToolStream = provider.run_tools({"messages": []}, own, max_rounds=5, permission=permit, ask=ask)
+    async with stream:
+        async for chunk in stream:
+            assert chunk.type in ("tool_call", "tool_result") or chunk.text
+    run: ToolRun = stream.run
+    calls: tuple[ToolResult, ...] = run.calls
+    total: Decimal | None = run.cost.total_usd
+    assert (run.stopped, run.rounds, total) == ("end_turn", 2, None)
+    assert sum(call.seconds for call in calls if call.outcome == "ok") < 1
+    return [*(await provider.run_tools({"messages": list(run.messages)})).messages]

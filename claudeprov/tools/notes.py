@@ -1,0 +1,46 @@
+"""What is told of each execution, for logs, metrics and traces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from claudeprov.notice import Notices
+from claudeprov.response import ToolCall
+from claudeprov.tools.result import ToolResult
+
+
+class Notes:
+    """Posts ``tool.started``, and ``tool.ended``, the latter of calls that were not made, too.
+
+    Args:
+        notices: Where to; ``None``: nowhere.
+        run_id: Of the run that calls.
+        with_content: Whether arguments and results may be told.
+    """
+
+    def __init__(self, notices: Notices | None, run_id: str, *, with_content: bool = False) -> None:
+        self._notices = notices
+        self._run_id = run_id
+        self._with_content = with_content
+
+    def started(self, round: int, call: ToolCall) -> None:
+        """Tell that a call begins."""
+        self._post("tool.started", {"arguments": call.input}, tool=call.name, tool_use_id=call.id, round=round)
+
+    def ended(self, result: ToolResult) -> None:
+        """Tell what came of a call: its outcome, for how many seconds it ran, the characters of its result."""
+        self._post(
+            "tool.ended",
+            {"arguments": result.arguments, "content": result.content},
+            tool=result.name,
+            tool_use_id=result.id,
+            round=result.round,
+            outcome=result.outcome,
+            seconds=result.seconds,
+            size=result.size,
+            **({} if result.error is None else {"error": type(result.error).__name__}),
+        )
+
+    def _post(self, name: str, content: dict[str, Any], **fields: Any) -> None:
+        if self._notices is not None:
+            self._notices.post(name, self._run_id, **fields, **(content if self._with_content else {}))
