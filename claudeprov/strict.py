@@ -10,13 +10,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from claudeprov.errors import InvalidRequestError
-from claudeprov.tools.schema import Fault, Path, Schema, pointed_at, strict_faults, strict_totals
+from claudeprov.tools.schema import (
+    LEAVES_OPEN,
+    MEANS_NOTHING,
+    MEANS_SOMETHING,
+    Fault,
+    Path,
+    Schema,
+    not_strict,
+    pointed_at,
+    strict_faults,
+    strict_totals,
+)
 
-_TAKEN = frozenset(("type", "description", "default", "required"))
-_LEFT_OUT = frozenset(("title", "$schema", "$id", "$comment", "discriminator", "additionalProperties"))
+_LEFT_OUT = MEANS_NOTHING | {"discriminator", "additionalProperties"}
 """What tells neither the API nor the model anything, or is made anew."""
-_MEANS_SOMETHING = frozenset(("type", "enum", "const", "anyOf", "allOf"))
-_FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
 
 
 def strict(schema: Schema) -> dict[str, Any]:
@@ -45,7 +53,7 @@ def refuse(faults: Iterable[Fault]) -> None:
 def _made(node: Any, root: Schema, path: Path) -> dict[str, Any]:
     """The part of *root* at *path*, as the API takes it."""
     if not isinstance(node, Mapping):
-        raise _refusal(Fault(path, "leaves open what it is; name a type"))
+        raise _refusal(Fault(path, LEAVES_OPEN))
     while "$ref" in node:
         beside = {name: value for name, value in node.items() if name != "$ref" and name not in _LEFT_OUT}
         if not beside:
@@ -66,12 +74,14 @@ def _made(node: Any, root: Schema, path: Path) -> dict[str, Any]:
                 made[keyword] = _made(value, root, at)
             case "prefixItems":
                 made["items"] = {"anyOf": _each(value, root, at)}
-            case _ if _is_taken(keyword, value):
-                made[keyword] = value
-            case _ if keyword not in _LEFT_OUT:
+            case _ if keyword in _LEFT_OUT:
+                pass
+            case _ if not_strict(keyword, value):
                 told[keyword] = value
-    if not made.keys() & _MEANS_SOMETHING:
-        raise _refusal(Fault(path, "leaves open what it is; name a type"))
+            case _:
+                made[keyword] = value
+    if not made.keys() & MEANS_SOMETHING:
+        raise _refusal(Fault(path, LEAVES_OPEN))
     if made.get("type") == "object":
         if "properties" not in made and node.get("additionalProperties") is not False:
             raise _refusal(Fault(path, "holds names of any kind; ask for a list of entries, each with name and value"))
@@ -85,18 +95,6 @@ def _made(node: Any, root: Schema, path: Path) -> dict[str, Any]:
 def _each(parts: list[Any], root: Schema, path: Path) -> list[dict[str, Any]]:
     made = [_made(part, root, (*path, index)) for index, part in enumerate(parts)]
     return [part for index, part in enumerate(made) if part not in made[:index]]
-
-
-def _is_taken(keyword: str, value: Any) -> bool:
-    match keyword:
-        case "format":
-            return value in _FORMATS
-        case "minItems":
-            return value in (0, 1)
-        case "enum" | "const":
-            values = value if keyword == "enum" else [value]
-            return all(item is None or isinstance(item, str | int | float) for item in values)
-    return keyword in _TAKEN
 
 
 def _refusal(fault: Fault) -> InvalidRequestError:

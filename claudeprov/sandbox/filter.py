@@ -38,12 +38,15 @@ _DENIED = {
 _ABSENT = {"clone3": (435, 435), "io_uring_setup": (425, 425)}
 """Told to be missing, which programs know how to do without: a filter cannot see what these are asked for."""
 _CLONE, _FORKS = (56, 220), ((57, None), (58, None))
-_SOCKET, _FCNTL, _PRLIMIT = (41, 198), (72, 25), (302, 261)
+_SOCKET, _SOCKETPAIR, _FCNTL, _IOCTL = (41, 198), (53, 199), (72, 25), (16, 29)
+_PRCTL, _PRLIMIT = (157, 167), (302, 261)
 _KILL, _TGKILL, _OTHER_SIGNALS = (62, 129), (234, 131), ((200, 130), (129, 138), (297, 240), (424, 424))
 
 _NEW_NAMESPACES, _THREAD = 0x7E020000, 0x00010000  # flags of clone
 _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _OWNER_OF_SIGNALS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
+_OWNER_OF_SOCKET = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP
+_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
@@ -81,11 +84,14 @@ def program(*, alone: bool, threads: bool) -> bytes | None:
             deny(fork, errno.EAGAIN)
         deny(_CLONE, errno.EAGAIN, _condition(0, (_THREAD,), denied=False, test=_IF_ANY_BIT) if threads else ())
         deny(_SOCKET, errno.EPERM)
+        deny(_SOCKETPAIR, errno.EPERM)
         deny(_KILL, errno.EPERM, _condition(0, (OWN_PID, 0), denied=False))  # 0: the own process group
         deny(_TGKILL, errno.EPERM, _condition(0, (OWN_PID,), denied=False))
         for signal in _OTHER_SIGNALS:
             deny(signal, errno.EPERM)
         deny(_FCNTL, errno.EPERM, _condition(1, _OWNER_OF_SIGNALS, denied=True))
+        deny(_IOCTL, errno.EPERM, _condition(1, _OWNER_OF_SOCKET, denied=True))
+        deny(_PRCTL, errno.EPERM, _condition(0, (_END_WITH_PARENT,), denied=True))
         deny(_PRLIMIT, errno.EPERM, _condition(0, (0, OWN_PID), denied=False))
     else:
         deny(_CLONE, errno.EPERM, _condition(0, (_NEW_NAMESPACES,), denied=True, test=_IF_ANY_BIT))

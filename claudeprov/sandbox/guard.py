@@ -104,12 +104,17 @@ def bring_up_loopback() -> None:
 
 def start(job: dict[str, Any]) -> int:
     """Start the command in a process and a session of its own, and return its id."""
+    guard = os.getpid()
     child = os.fork()
     if child != 0:
         return child
     try:
         os.setsid()
         leave_root(job)
+        if job["alone"] and sys.platform == "linux":
+            call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after leave_root, which would undo it
+            if os.getppid() != guard:
+                os._exit(1)
         os.makedirs(job["folder"], exist_ok=True)
         os.chdir(job["folder"])
         for name, content in job["files"].items():
@@ -247,8 +252,10 @@ def main(descriptor: int) -> None:
     except OSError as error:
         return tell(job, refused=str(error))
     if job["alone"]:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
+        if end["exit_code"] is None:
+            os.kill(child, signal.SIGKILL)  # it may not have had the time to make its session
             os.waitpid(child, 0)
     tell(job, **end)
     return None

@@ -8,13 +8,17 @@ the machine's, and the process that made them.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+FIOSETOWN = 0x8901
 
 
 def read(path: str) -> bytes:
@@ -34,10 +38,9 @@ def broken(job: dict[str, Any]) -> Iterator[str]:
     environment = read(f"/proc/{process}/environ")
     if environment and hashlib.sha256(environment).hexdigest() == job["environment"]:
         yield "environment"
-    with contextlib.suppress(OSError):
-        os.kill(process, 0)
-        if start_of(process) == job["start"]:  # else a namespace has another process with that number
-            yield "neighbours"
+    for signals in (may_kill, may_own):
+        if signals(process) and start_of(process) == job["start"]:  # a namespace may have another with that number
+            yield from ("neighbours", "processes")  # what can end the guard outlives it
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", job["port"]), timeout=1):
         yield "network"
     with contextlib.suppress(OSError):
@@ -50,6 +53,25 @@ def broken(job: dict[str, Any]) -> Iterator[str]:
     of = os.statvfs(".")
     if of.f_blocks * of.f_frsize > job["disk"]:
         yield "disk"
+
+
+def may_kill(process: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+def may_own(process: int) -> bool:
+    """Return whether a socket can be made a process's, who is then sent signals by what happens to that socket."""
+    owner = struct.pack("i", process)
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(0, FIOSETOWN, owner)
+        return True
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(socket.socketpair()[0], FIOSETOWN, owner)
+        return True
+    return False
 
 
 def start_of(process: int) -> str:

@@ -65,32 +65,47 @@ async def execute(
         job = _job(level, files, command, limits, folder)
         around = _bubblewrap(limits) if level == "bubblewrap" else []
         ours, theirs = socket.socketpair()
-        guard = (root.PYTHON, "-I", "-S", "-B", "-c", _GUARD, str(theirs.fileno()))
-        try:
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *around,
-                    *guard,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    pass_fds=(theirs.fileno(),),
-                    cwd="/",
-                    env={},
-                    start_new_session=True,
-                )
-        except BaseException as error:
-            ours.close()
-            if isinstance(error, OSError):
-                raise SandboxUnavailableError(f"{level}: cannot be started: {error}") from error
-            raise
-        return await _attend(level, process, ours, job, stdin, limits)
+        with theirs:
+            said, leash = await asyncio.open_connection(sock=ours)
+            try:
+                process = await _start(around, theirs.fileno(), leash)
+            except BaseException as error:
+                leash.close()
+                if isinstance(error, OSError):
+                    raise SandboxUnavailableError(f"{level}: cannot be started: {error}") from error
+                raise
+        return await _attend(level, process, said, leash, job, stdin, limits)
+
+
+async def _start(around: Sequence[str], descriptor: int, leash: asyncio.StreamWriter) -> asyncio.subprocess.Process:
+    """Start the guard; if that is cancelled, the guard has ended when this raises."""
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *around,
+            *(root.PYTHON, "-I", "-S", "-B", "-c", _GUARD, str(descriptor)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=(descriptor,),
+            cwd="/",
+            env={},
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)  # Python 3.11 waits for ever if it is cancelled before it has its pipes
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await _end(starting.result(), leash)
+        raise
 
 
 async def _attend(
     level: LevelName,
     process: asyncio.subprocess.Process,
-    ours: socket.socket,
+    said: asyncio.StreamReader,
+    leash: asyncio.StreamWriter,
     job: Mapping[str, Any],
     stdin: bytes,
     limits: Limits,
@@ -98,7 +113,6 @@ async def _attend(
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    said, leash = await asyncio.open_connection(sock=ours)
     leash.write(json.dumps(job).encode() + b"\n")
     report: dict[str, Any] = {}
     most = limits.output_kib * 1024
@@ -111,14 +125,7 @@ async def _attend(
     except TimeoutError:
         report = {"refused": "it did not end in time"}
     finally:
-        leash.close()
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(_GRACE_SECONDS):
-                await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.communicate()
+        await _end(process, leash)
     stdout, stderr = (bytes(output.kept) for output in outputs)
     if "ended_by" not in report:
         why = report.get("refused") or stderr.decode(errors="replace").strip()
@@ -127,6 +134,19 @@ async def _attend(
         report["ended_by"] = "output"
     cut = any(output.cut for output in outputs)
     return Finished(**report, stdout=stdout, stderr=stderr, cut=cut, level=level)
+
+
+async def _end(process: asyncio.subprocess.Process, leash: asyncio.StreamWriter) -> None:
+    """Have the guard end, which ends the command, and wait for that."""
+    assert process.stdin is not None
+    leash.close()
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(_GRACE_SECONDS):
+            await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
 
 
 @dataclass(slots=True)

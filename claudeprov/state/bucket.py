@@ -108,7 +108,7 @@ class Pool:
                 self._buckets[counter].give(amount, now)
 
     def hold(self, seconds: float, now: float) -> None:
-        """Let nobody take for *seconds*; then one request may go at once, and the others follow at the rate."""
+        """Let nobody take for *seconds*; where requests have a rate, one may go then, and the others follow at it."""
         self._held_until = max(self._held_until, now + seconds)
         if "requests" in self._buckets:
             self._buckets["requests"].restart(1.0, self._held_until)

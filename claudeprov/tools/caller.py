@@ -54,8 +54,8 @@ class Countdown:
 class _RefusedError(Exception):
     """A call that is not made."""
 
-    def __init__(self, outcome: ToolOutcome, said: str) -> None:
-        self.executed = Executed(outcome, said)
+    def __init__(self, outcome: ToolOutcome, said: str, error: Exception | None = None) -> None:
+        self.executed = Executed(outcome, said, error)
 
 
 class Caller:
@@ -99,11 +99,12 @@ class Caller:
         """
 
         def settle(call: ToolCall, executed: Executed, seconds: float = 0.0) -> MessageChunk:
-            outcome, content, error = executed
-            result = ToolResult(round, call.id, call.name, call.input, outcome, content, seconds, error)
-            results[call.id] = result
-            self._notes.ended(result)
-            return result.chunk()
+            if call.id not in results:
+                outcome, content, error = executed
+                result = ToolResult(round, call.id, call.name, call.input, outcome, content, seconds, error)
+                results[call.id] = result
+                self._notes.ended(result)
+            return results[call.id].chunk()
 
         async def make(call: ToolCall, tool: Tool, arguments: Arguments) -> MessageChunk:
             async with self._slots:
@@ -136,9 +137,10 @@ class Caller:
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            for call in turn.calls:
-                if call.id not in results:
+            try:
+                await asyncio.gather(*running, return_exceptions=True)
+            finally:  # who waits may be cancelled again
+                for call in turn.calls:
                     settle(call, _CANCELLED)
 
     def _checked(self, call: ToolCall, *, is_repeated: bool) -> tuple[Tool, Arguments]:
@@ -157,6 +159,9 @@ class Caller:
             return tool, tool.parse(call.input)
         except ToolError as error:
             raise _RefusedError("invalid", str(error)) from error
+        except Exception as error:  # of a pattern, a validator of the user's own, a depth that nobody thought of
+            said = f"the arguments cannot be checked ({type(error).__name__}); call it again with plainer ones"
+            raise _RefusedError("invalid", said, error) from error
 
     def _no_such_tool(self, name: str) -> str:
         names = [tool.name for tool in self._tools.values() if tool.run is not None]

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -63,6 +64,8 @@ ALLOWED = "Allowed: a path relative to the root, with / between its parts, such 
 _LOOKALIKES = frozenset("\u2044\u2215\u2216\u29f5\u29f8\u29f9\uff0f\uff3c\ufe68\u2024\u2025\uff0e\ufe52")
 _ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|00)", re.IGNORECASE)
 _DRIVE = re.compile(r"[A-Za-z]:")
+_NEAR = 500  # names among which those near a missing one are looked for, and most characters of such a name
+_NEAR_LENGTH = 80
 _LINKS = 40  # as the kernel allows on the way to one file
 _KINDS = {
     stat.S_IFCHR: "a character device",
@@ -279,8 +282,14 @@ class _Descent:
 
     def _missing(self, part: str) -> str:
         place = "/".join(self.place) or "."
-        known = [name for name in os.listdir(self.folder) if not self.root.hides("/".join((*self.place, name)))]
-        near = get_close_matches(part, known, n=3)
+        with os.scandir(self.folder) as found:
+            known = [
+                item.name
+                for item in islice(found, _NEAR)
+                if len(item.name) <= _NEAR_LENGTH
+                and not self.root.hides("/".join((*self.place, item.name)), folder=item.is_dir(follow_symlinks=False))
+            ]
+        near = get_close_matches(part, known, n=3) if len(part) <= _NEAR_LENGTH else []
         return f"There is no {self.path!r}: {place!r} holds no {part!r}" + (
             f", but {', '.join(map(repr, near))}." if near else f". {ALLOWED}"
         )

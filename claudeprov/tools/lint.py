@@ -6,27 +6,37 @@ sees nothing of the environment. It does look for its configuration in the folde
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sysconfig
+import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from claudeprov.tools.jail import Root
-from claudeprov.tools.paging import page
-from claudeprov.tools.text import Text, read_text
+from claudeprov.tools.paging import clipped, page
+from claudeprov.tools.text import read_text
 from claudeprov.tools.tool import ToolError
 from claudeprov.tools.tree import Walk
 
 MAX_SECONDS = 20.0
 """Most seconds that one lint goes on before it says what it did not look at."""
 
+MAX_BYTES = 256 * 1024
+"""The longest file that is linted: ruff holds all that it finds in memory, some hundred times the text."""
+
+MAX_FINDINGS = 2_000
+"""Most findings that one lint collects."""
+
 _AT_ONCE = 4
+_FINDING = re.compile(r"^.*?:(\d+:\d+): ([A-Z]+[0-9]+|[a-z-]+):? (?:\[\*\] )?")
 _RULE = re.compile(r"[A-Z]{1,6}[0-9]{0,4}")
 
 
@@ -72,6 +82,10 @@ def lint(
             files += 1
             blocks += found
             places += [place] * len(found)
+            if len(blocks) >= MAX_FINDINGS:
+                pool.shutdown(cancel_futures=True)
+                notes.append(f"stopped after {MAX_FINDINGS:,} findings: name a folder below or rules")
+                break
     head = "; ".join([f"{len(blocks):,} findings in {files:,} Python files", *notes, *walk.notes])
     return page(blocks, offset, "findings", head=head, headings=places)
 
@@ -88,37 +102,46 @@ def _findings(ruff: str, root: Root, path: str, rules: Sequence[str]) -> list[st
         text = read_text(root, path)
     except ToolError as error:
         return [f"not linted: {error}"]
+    content = text.content.encode("utf-8")
+    if len(content) > MAX_BYTES:
+        return [f"not linted: it has {len(content):,} bytes; files of at most {MAX_BYTES:,} bytes are linted"]
     select = [f"--select={','.join(rules)}"] if rules else []
-    answer = _check(ruff, root, path, text, select)
+    status, found = _check(ruff, root, path, content, select)
     notes = []
-    if answer.returncode not in (0, 1):
+    if status not in (0, 1):
         # What ruff says of a configuration may quote a file outside the root that it extends, so it is not passed on.
-        answer = _check(ruff, root, path, text, [*select, "--isolated"])
+        status, found = _check(ruff, root, path, content, [*select, "--isolated"])
         notes.append("ruff cannot use the project's configuration: these are its own rules")
-    if answer.returncode not in (0, 1):
-        return [f"not linted: ruff ended with status {answer.returncode}; are the rules right?"]
-    return [
-        *notes,
-        *(
-            f"{found['location']['row']}:{found['location']['column']} {found['code']} {found['message']}"
-            for found in json.loads(answer.stdout)
-        ),
-    ]
+    if status == -signal.SIGKILL:
+        return [f"not linted: ruff took more than {MAX_SECONDS:g} s, or was killed"]
+    if status not in (0, 1):
+        return [f"not linted: ruff ended with status {status}; are the rules right?"]
+    return [*notes, *found]
 
 
-def _check(ruff: str, root: Root, path: str, text: Text, options: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    command = [ruff, "check", "--quiet", "--no-cache", "--no-fix", "--output-format=json", *options]
-    try:
-        return subprocess.run(  # noqa: S603  # no shell, and nothing in it that a model wrote but rules and a path
+def _check(ruff: str, root: Root, path: str, content: bytes, options: Sequence[str]) -> tuple[int, list[str]]:
+    """Return ruff's status and its first findings; it is killed where it has more to say."""
+    command = [ruff, "check", "--quiet", "--no-cache", "--no-fix", "--output-format=concise", *options]
+    with tempfile.TemporaryFile() as given:  # a pipe would have to be written to while ruff is read
+        given.write(content)
+        given.seek(0)
+        process = subprocess.Popen(  # noqa: S603  # no shell, and nothing in it that a model wrote but rules and a path
             [*command, f"--stdin-filename={root.path / path}", "-"],
-            input=text.content,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=MAX_SECONDS,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env={},
             cwd=root.path,
-            check=False,
         )
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"ruff took more than {MAX_SECONDS:g} s over {path!r}.") from None
+    timer = threading.Timer(MAX_SECONDS, process.kill)
+    timer.start()
+    try:
+        with process:
+            lines = list(islice(process.stdout or (), MAX_FINDINGS))
+            more = len(lines) == MAX_FINDINGS
+            if more:
+                process.kill()
+    finally:
+        timer.cancel()
+    found = [_FINDING.sub(r"\1 \2 ", clipped(line.decode("utf-8", "replace").rstrip())) for line in lines]
+    return 1 if more else process.returncode, found

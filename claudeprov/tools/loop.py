@@ -13,6 +13,7 @@ from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
 from claudeprov.stream import MessageStream, Source
 from claudeprov.tools.caller import Caller, Countdown, TimeUpError
+from claudeprov.tools.execution import sendable
 from claudeprov.tools.result import ToolResult, ToolRun
 from claudeprov.tools.turn import ids_in, turn_of
 
@@ -125,7 +126,7 @@ class Loop:
                     yield chunk
         else:
             if response.content:
-                self._messages.append({"role": "assistant", "content": response.content})
+                self._messages.append({"role": "assistant", "content": sendable(response.content)})
             if reason not in _RESUMED:
                 self._stopped = reason
 
@@ -139,7 +140,7 @@ class Loop:
                     yield chunk
         finally:
             self._results += (results[call.id] for call in turn.calls)
-            self._messages += turn.messages(results)
+            self._messages += sendable(list(turn.messages(results)))
             self._force_no_more()
 
     def _raise_max_tokens(self, reason: str) -> None:

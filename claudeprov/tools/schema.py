@@ -5,6 +5,7 @@ Source of the limits: the API's documentation of strict tool use and of structur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,12 +19,17 @@ MOST_OPTIONAL = 24
 MOST_UNIONS = 16
 """Parameters of more than one type, of all strict tools of a request."""
 
-_NOT_STRICT = frozenset(
-    (
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-        *("minLength", "maxLength", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
-    )
+MEANS_SOMETHING = frozenset(("type", "enum", "const", "anyOf", "allOf"))
+"""Keywords of which each part of a strict schema has one, unless it is a reference."""
+MEANS_NOTHING = frozenset(("title", "$schema", "$id", "$comment"))
+"""Keywords that the API takes, and that tell the model nothing."""
+LEAVES_OPEN = "leaves open what it is; name a type"
+
+_STRICT = frozenset(("type", "description", "default", "required", "format", "minItems", "enum", "const"))
+_STRUCTURE = frozenset(
+    ("properties", "$defs", "definitions", "anyOf", "allOf", "items", "$ref", "additionalProperties")
 )
+_FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _TOLD = 5
 """Faults of a call's arguments that the model is told of."""
 _LONGEST = 300
@@ -40,8 +46,22 @@ class Fault(NamedTuple):
         return f"{'.'.join(map(str, self.path))}: {self.what}" if self.path else self.what
 
 
-def faults_in(schema: Schema) -> Iterator[Fault]:
-    """Find where *schema* is no JSON Schema, or none for a tool's arguments."""
+def faults_in(schema: Schema, *, patterns: bool = True) -> Iterator[Fault]:
+    """Find where *schema* is no JSON Schema, or none for a tool's arguments.
+
+    Args:
+        schema: Of arguments.
+        patterns: Whether arguments are to be held against its regular expressions here.
+    """
+    try:
+        yield from _faults_in(schema)
+        if patterns:
+            yield from _pattern_faults(schema)
+    except RecursionError:
+        yield Fault((), "is nested too deeply to be checked")
+
+
+def _faults_in(schema: Schema) -> Iterator[Fault]:
     if not isinstance(schema, Mapping):
         yield Fault((), "must be an object")
         return
@@ -61,20 +81,50 @@ def faults_in(schema: Schema) -> Iterator[Fault]:
             yield Fault(path, f"{reference} leads to nothing in this schema")
 
 
+def _pattern_faults(schema: Schema) -> Iterator[Fault]:
+    for path, node in nodes(schema):
+        written = [((*path, "patternProperties", pattern), pattern) for pattern in node.get("patternProperties", ())]
+        if "pattern" in node:
+            written.append(((*path, "pattern"), node["pattern"]))
+        for at, pattern in written:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield Fault(at, f"cannot be held against arguments, for Python does not take it: {error}")
+
+
 def strict_faults(schema: Schema) -> Iterator[Fault]:
     """Find what the API does not take in a strict tool."""
     for path, node in nodes(schema):
-        for name, value in node.get("properties", {}).items():
-            if isinstance(value, bool):
-                yield Fault((*path, "properties", name), "must say of which type it is in a strict tool")
-        for keyword in sorted(_NOT_STRICT & node.keys()):
-            yield Fault((*path, keyword), "strict tools take no limits; say it in the description")
-        if node.get("minItems", 0) > 1:
-            yield Fault((*path, "minItems"), "strict tools take 0 or 1 only")
+        for keyword, value in node.items():
+            if keyword not in _STRUCTURE | MEANS_NOTHING and (what := not_strict(keyword, value)):
+                yield Fault((*path, keyword), what)
+        if not node.keys() & (MEANS_SOMETHING | {"$ref"}):
+            yield Fault(path, LEAVES_OPEN)
+        for at, part in _parts(node):
+            if isinstance(part, bool) and at != ("additionalProperties",):
+                yield Fault((*path, *at), LEAVES_OPEN)
+        for name in node.get("required", ()):
+            if name not in node.get("properties", {}):
+                yield Fault((*path, "required"), f"{name} is none of its properties")
         if _is_object(node) and node.get("additionalProperties") is not False:
             yield Fault(path, "additionalProperties must be false in a strict tool")
         if "$ref" in node and _recurs(schema, node["$ref"]):
             yield Fault((*path, "$ref"), f"{node['$ref']} holds itself; strict tools take no recursion")
+
+
+def not_strict(keyword: str, value: Any) -> str | None:
+    """Say why a strict schema may not have *value* at *keyword*, which holds no schemas, if it may not."""
+    match keyword:
+        case "format" if value not in _FORMATS:
+            return f"strict tools take {', '.join(_FORMATS)} only"
+        case "minItems" if value not in (0, 1):
+            return "strict tools take 0 or 1 only"
+        case "enum" | "const":
+            values = value if keyword == "enum" else [value]
+            if not all(item is None or isinstance(item, str | int | float) for item in values):
+                return "strict tools take plain values only"
+    return None if keyword in _STRICT else f"strict tools take no {keyword}; say it in the description"
 
 
 def strict_totals(schemas: Sequence[Schema]) -> str | None:
@@ -82,9 +132,8 @@ def strict_totals(schemas: Sequence[Schema]) -> str | None:
     optional = unions = 0
     for schema in schemas:
         for _, node in nodes(schema):
-            properties = node.get("properties", {})
-            optional += len(properties.keys() - set(node.get("required", ())))
-            unions += sum(_is_union(value) for value in properties.values())
+            optional += len(node.get("properties", {}).keys() - set(node.get("required", ())))
+            unions += _is_union(node)
     for count, most, what in (
         (len(schemas), MOST_STRICT, "strict tools"),
         (optional, MOST_OPTIONAL, "optional parameters in strict tools"),
@@ -137,14 +186,21 @@ def nodes(schema: Any, path: Path = ()) -> Iterator[tuple[Path, Schema]]:
     if not isinstance(schema, Mapping):
         return
     yield path, schema
-    for keyword in ("properties", "patternProperties", "$defs", "definitions"):
-        for name, value in schema.get(keyword, {}).items():
-            yield from nodes(value, (*path, keyword, name))
+    for at, part in _parts(schema):
+        yield from nodes(part, (*path, *at))
+
+
+def _parts(node: Schema) -> Iterator[tuple[Path, Any]]:
+    """The schemas right within one, and where in it."""
+    for keyword in ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"):
+        for name, value in node.get(keyword, {}).items():
+            yield (keyword, name), value
     for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        for index, value in enumerate(schema.get(keyword, ())):
-            yield from nodes(value, (*path, keyword, index))
-    for keyword in ("items", "additionalProperties", "not", "if", "then", "else"):
-        yield from nodes(schema.get(keyword), (*path, keyword))
+        for index, value in enumerate(node.get(keyword, ())):
+            yield (keyword, index), value
+    for keyword in ("items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"):
+        if keyword in node:
+            yield (keyword,), node[keyword]
 
 
 def _references(schema: Schema, path: Path) -> Iterator[tuple[Path, str]]:

@@ -1,4 +1,4 @@
-"""Search in the text of files, in time that grows no faster than the text: the patterns are RE2's."""
+"""Search in the text of files, piece by piece, so that a deadline holds: the patterns are RE2's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ MAX_MATCHES = 2_000
 """Most matching lines that one search collects."""
 
 _re2 = required("re2")
+_PIECE = 16 * 1024  # bytes in which one match is looked for: RE2 cannot be stopped within them
+_MEMORY = 1024 * 1024  # bytes of RE2's program and automaton; over each piece it takes up to their product in time
 _WIDTH = 300  # characters of a line that are shown
 _BLOCK = 20  # lines after which matches that follow each other are another place
 
@@ -60,22 +62,22 @@ def search_text(
     notes: list[str] = []
     until = time.monotonic() + MAX_SECONDS
     for entry in walk.files():
-        if time.monotonic() > until:
-            notes.append(f"stopped after {MAX_SECONDS:g} s: name a folder or globs")
-            break
         content = _content(walk.root, entry)
         if content is None:
             unread += 1
-            continue
-        searched += 1
-        found = list(islice(_matching_lines(expression, content), MAX_MATCHES - matches))
-        if found:
+        else:
+            searched += 1
+        found = list(islice(_matching_lines(expression, content or b"", until), MAX_MATCHES - matches))
+        if content and found:
             files += 1
             matches += len(found)
             blocks += _blocks(content.split(b"\n"), found, context)
             places += [entry.path] * (len(blocks) - len(places))
         if matches >= MAX_MATCHES:
             notes.append(f"stopped after {MAX_MATCHES:,} lines: make the pattern narrower")
+            break
+        if time.monotonic() > until:
+            notes.append(f"stopped after {MAX_SECONDS:g} s: name a folder or globs")
             break
     if unread:
         notes.append(f"{unread:,} files not searched (binary, too large or unreadable)")
@@ -88,6 +90,8 @@ def _compiled(pattern: str, literal: bool, ignore_case: bool) -> Any:
     options = _re2.Options()
     options.log_errors = False
     options.literal = literal
+    options.never_capture = True
+    options.max_mem = _MEMORY
     options.case_sensitive = not ignore_case
     if not pattern or len(pattern) > 1_000:
         raise ToolError("The pattern must have 1 to 1,000 characters.")
@@ -111,16 +115,32 @@ def _content(root: Root, entry: Entry) -> bytes | None:
     return None if is_binary(content) else content
 
 
-def _matching_lines(expression: Any, content: bytes) -> Iterator[int]:
-    """Give the number of each line in which a match begins."""
+def _matching_lines(expression: Any, content: bytes, until: float) -> Iterator[int]:
+    """Give the number of each line in which a match begins, as long as there is time."""
     number, counted, last = 1, 0, 0
-    for match in expression.finditer(content):
-        at = match.start()
-        number += content.count(b"\n", counted, at)
-        counted = at
-        if number != last and at < len(content):  # past the last newline is no line
-            yield number
-            last = number
+    for begin, end in _pieces(content):
+        while begin < end and time.monotonic() <= until:
+            match = expression.search(content, begin, end)
+            if match is None or match.start() == len(content):  # past the last newline is no line
+                break
+            number += content.count(b"\n", counted, match.start())
+            counted = match.start()
+            if number != last:
+                yield number
+                last = number
+            line_end = content.find(b"\n", match.start(), end)
+            begin = max(match.end(), line_end + 1) if line_end >= 0 else end
+
+
+def _pieces(content: bytes) -> Iterator[tuple[int, int]]:
+    """Cut at line ends, and where a line is longer than a piece within it."""
+    begin = 0
+    while begin < len(content):
+        end = begin + _PIECE
+        if end < len(content):
+            end = content.rfind(b"\n", begin, end) + 1 or end
+        yield begin, min(end, len(content))
+        begin = end
 
 
 def _blocks(lines: Sequence[bytes], numbers: Sequence[int], context: int) -> Iterator[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic_core import SchemaError
 
 from claudeprov.tools.schema import Fault, explained, nodes
 from claudeprov.tools.tool import READS, Arguments, Effect, Tool, ToolError, faulty
@@ -51,7 +54,8 @@ def tool(
     model's arguments. The description is the docstring's text, that of a parameter its entry among the arguments.
 
     Args:
-        function: Async, or blocking, and then called in a thread. It can still be called by itself.
+        function: Async, or blocking, and then called in a thread. It can still be called by itself. The arguments that
+            a ``functools.partial`` holds are not the model's to give.
         name: The function's own if left out.
         description: The docstring's if left out.
         effects: What running it does; one that does more than read must say so.
@@ -59,7 +63,8 @@ def tool(
         options: The other fields of the API's definition: ``strict=True``, ``cache_control={...}`` ...
 
     Raises:
-        ConfigurationError: A parameter has no type, or none that JSON can hold; a name or a limit is broken.
+        ConfigurationError: A parameter has no type, or a type or a default that JSON cannot hold; a name or a limit is
+            broken; it is no function.
     """
 
     def make(function: Callable[..., Any]) -> Tool:
@@ -83,7 +88,12 @@ def from_function(
     """Make a tool of *function*, as :func:`tool` does; the arguments *bound* are not the model's to give."""
     import docstring_parser
 
-    name = name or str(getattr(function, "__name__", type(function).__name__))
+    whole = _whole(function)
+    name = name or str(getattr(whole, "__name__", type(whole).__name__))
+    if isinstance(whole, type):
+        raise faulty(name, [Fault((), "is a class; give a function, or an object of it that can be called")])
+    if not callable(whole):
+        raise faulty(name, [Fault((), "cannot be called; give a function")])
     told = docstring_parser.parse(inspect.getdoc(_called(function)) or "")
     names = _parameters(function, name, bound or {})
     model = _arguments_model(function, name, names)
@@ -120,10 +130,18 @@ def from_function(
 
 
 class _Untitled(GenerateJsonSchema):
-    """Leaves out the titles that pydantic makes of names: they tell the model nothing, and cost tokens."""
+    """Leaves out the titles that pydantic makes of names: they tell the model nothing, and cost tokens.
+
+    A default that JSON cannot hold, which pydantic would leave out, is refused: the model could not know of it.
+    """
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
+
+    def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
+        if kind == "non-serializable-default":
+            raise PydanticInvalidForJsonSchema(detail)
+        super().emit_warning(kind, detail)
 
 
 def _parameters(function: Callable[..., Any], name: str, bound: Collection[str]) -> dict[str, str]:
@@ -131,7 +149,8 @@ def _parameters(function: Callable[..., Any], name: str, bound: Collection[str])
 
     The fields have names of their own, since a parameter may be called like a method of a model, or ``_x``.
     """
-    parameters = [each for each in inspect.signature(function).parameters.values() if each.name not in bound]
+    given = {*bound, *function.keywords} if isinstance(function, functools.partial) else bound
+    parameters = [each for each in inspect.signature(function).parameters.values() if each.name not in given]
     faults = [
         Fault((), f"its parameter {parameter.name} cannot be given by name")
         for parameter in parameters
@@ -155,13 +174,21 @@ def _arguments_model(function: Callable[..., Any], name: str, names: Mapping[str
         }
         config = ConfigDict(extra="forbid", alias_generator=names.__getitem__)
         return create_model(name, __config__=config, **fields)
+    except SchemaError as error:  # of a pattern, and the reason comes last
+        raise faulty(name, [Fault((), f"its types cannot be read: {str(error).splitlines()[-1]}")]) from error
     except (NameError, TypeError, PydanticUserError) as error:
         raise faulty(name, [Fault((), f"its types cannot be read: {str(error).splitlines()[0]}")]) from error
 
 
 def _called(function: Callable[..., Any]) -> Callable[..., Any]:
     """What holds its types and its docstring: itself, or its class's ``__call__``."""
+    function = _whole(function)
     return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _whole(function: Any) -> Any:
+    """The function of which it is a part."""
+    return function.func if isinstance(function, functools.partial) else function
 
 
 def _close(schema: dict[str, Any]) -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import inspect
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from claudeprov.tools.grammar import Grammar
 from claudeprov.tools.paging import clipped
+from claudeprov.tools.tool import ToolError
 
+MAX_DEPTH = 200
+"""Most definitions that hold each other in a file."""
+
+MAX_NAME = 200
+"""Most characters of a name."""
+
+_MAX_INDENT = 1_000
 _QUOTES = re.compile(r"""^[A-Za-z]*("{3}|'{3}|["'])(.*)\1$""", re.DOTALL)
 _MARGIN = re.compile(r"^[ \t]*(?:/\*\*?|\*/|\*|//[/!]?|#)?[ \t]?|[ \t]*\*/[ \t]*$", re.MULTILINE)
 _BRACKETS = re.compile(r"(?<=[(\[]) |,? (?=[)\]])")  # what is left of line ends within them
@@ -37,6 +46,8 @@ class Definition:
     """The byte where its name stands."""
     has_body: bool = field(repr=False)
     holder: Definition | None = None
+    depth: int = 0
+    """How many definitions hold it."""
     doc: str = ""
     cyclomatic: int = 1
     nesting: int = 0
@@ -44,12 +55,12 @@ class Definition:
     @property
     def qualified(self) -> str:
         """Its name after those of the definitions that hold it."""
-        return f"{self.holder.qualified}.{self.name}" if self.holder else self.name
-
-    @property
-    def depth(self) -> int:
-        """How many definitions hold it."""
-        return self.holder.depth + 1 if self.holder else 0
+        names = [self.name]
+        holder = self.holder
+        while holder:
+            names.append(holder.name)
+            holder = holder.holder
+        return ".".join(reversed(names))
 
     @property
     def lines(self) -> int:
@@ -78,8 +89,11 @@ class Source:
 
     def holder_of(self, byte: int) -> Definition | None:
         """Return the innermost definition around a byte."""
-        around = [found for found in self.definitions if found.span[0] <= byte < found.span[1]]
-        return max(around, key=lambda found: found.span[0], default=None)
+        count = bisect_right(self.definitions, byte, key=lambda found: found.span[0])
+        found = self.definitions[count - 1] if count else None
+        while found and found.span[1] <= byte:
+            found = found.holder
+        return found
 
     def fault_line(self) -> int | None:
         """Return the line of the first syntax error, or None."""
@@ -89,7 +103,11 @@ class Source:
 
 
 def parse(content: bytes, grammar: Grammar) -> Source:
-    """Parse a file's bytes; what is wrong in them is skipped, as tree-sitter does."""
+    """Parse a file's bytes; what is wrong in them is skipped, as tree-sitter does.
+
+    Raises:
+        ToolError: More than MAX_DEPTH definitions hold each other.
+    """
     tree = grammar.parse(content)
     found: dict[int, Definition] = {}
     nodes: dict[str, list[Any]] = {"doc": [], "comment": [], "branch": [], "nest": [], "chained": []}
@@ -130,7 +148,7 @@ def _definition(captures: Mapping[str, list[Any]], content: bytes) -> Definition
     head = content[node.start_byte : body.start_byte if body else node.end_byte].decode("utf-8", "replace")
     return Definition(
         kind=capture.removeprefix("definition."),
-        name=name.text.decode("utf-8", "replace"),
+        name=clipped(name.text.decode("utf-8", "replace"), MAX_NAME),
         signature=clipped(_on_one_line(head).rstrip(":;{ "), 300 if body else 120),
         first=node.start_point.row + 1,
         last=node.end_point.row + 1,
@@ -156,9 +174,12 @@ def _nest(definitions: Iterable[Definition]) -> None:
             around.pop()
         if around:
             definition.holder = around[-1]
+            definition.depth = len(around)
             if definition.holder.kind == "class" and definition.kind == "function":
                 definition.kind = "method"
         around.append(definition)
+        if len(around) > MAX_DEPTH:
+            raise ToolError(f"Line {definition.first} is in more than {MAX_DEPTH} definitions: this is not analysed.")
 
 
 def _document(source: Source, docs: Iterable[Any], comments: Iterable[Any]) -> None:
@@ -170,15 +191,17 @@ def _document(source: Source, docs: Iterable[Any], comments: Iterable[Any]) -> N
             holder.doc = doc
         else:
             source.doc = doc
-    before: dict[int, str] = {}
+    before: dict[int, list[str]] = {}
     for node in sorted(comments, key=lambda node: node.start_byte):
         first, last = node.start_point.row, node.end_point.row
-        line = source.content.rfind(b"\n", 0, node.start_byte) + 1
-        if not source.content[line : node.start_byte].strip():  # else it is about what stands before it
-            text = _MARGIN.sub("", node.text.decode("utf-8", "replace")).strip()
-            before[last] = "\n".join(filter(None, (before.pop(first - 1, ""), text)))
+        indent = node.start_point.column
+        if indent > _MAX_INDENT or source.content[node.start_byte - indent : node.start_byte].strip():
+            continue  # it is about what stands before it
+        before[last] = before.pop(first - 1, [])
+        if text := _MARGIN.sub("", node.text.decode("utf-8", "replace")).strip():
+            before[last].append(text)
     for definition in source.definitions:
-        definition.doc = definition.doc or before.get(definition.first - 2, "")
+        definition.doc = definition.doc or "\n".join(before.get(definition.first - 2, ()))
 
 
 def _measure(definitions: Iterable[Definition], branches: Iterable[Any], nests: Iterable[Any]) -> None:

@@ -50,13 +50,15 @@ class Survey:
             self.files += 1
             try:
                 content = self.root.read(entry.path)
+                if self.word is not None and not self.word.search(content):
+                    continue
+                source = parse(content, grammar)
             except ToolError:
                 unread += 1
                 continue
-            if self.word is None or self.word.search(content):
-                yield entry.path, parse(content, grammar)
+            yield entry.path, source
         if unread:
-            self.notes.append(f"{unread:,} files not parsed (too large or unreadable)")
+            self.notes.append(f"{unread:,} files not parsed (too large, too deeply nested or unreadable)")
         self.notes += walk.notes
 
 
@@ -132,7 +134,8 @@ def complexity(
         head += f"; cyclomatic complexity: median {statistics.median(figures):g}, most {figures[0]}, {over:,} over 10"
     head = "; ".join([head, *survey.notes]) + "\ncyclomatic  nesting  lines  function"
     blocks = [
-        f"{found.cyclomatic:>10}  {found.nesting:>7}  {found.lines:>5}  {place}:{found.first} {found.qualified}"
+        f"{found.cyclomatic:>10}  {found.nesting:>7}  {found.lines:>5}  "
+        f"{place}:{found.first} {clipped(found.qualified, 200)}"
         for place, found in functions
         if found.cyclomatic >= least
     ]
@@ -143,7 +146,7 @@ def _definitions(source: Source, name: str) -> Iterator[str]:
     for found in source.definitions:
         if found.qualified == name or found.qualified.endswith(f".{name}"):
             doc = f"  — {found.summary}" if found.doc else ""
-            holder = f" (in {found.holder.qualified})" if found.holder else ""
+            holder = f" (in {clipped(found.holder.qualified, 200)})" if found.holder else ""
             yield f"{found.first}-{found.last}  {found.kind}{holder}  {found.signature}{doc}"
 
 
@@ -159,5 +162,5 @@ def _references(source: Source, word: re.Pattern[bytes]) -> Iterator[str]:
             continue
         last = row
         holder = source.holder_of(match.start())
-        around = f"  (in {holder.qualified})" if holder else ""
+        around = f"  (in {clipped(holder.qualified, 200)})" if holder else ""
         yield f"{row + 1}:{clipped(lines[row].decode('utf-8', 'replace').strip(), 200)}{around}"

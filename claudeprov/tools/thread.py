@@ -17,6 +17,10 @@ async def in_thread(function: Callable[[], _T], name: str) -> _T:
 
     It is a daemon of its own, not one of the event loop's pool: a loop waits for its pool before it closes, and a
     function that is stuck would keep the program from ending.
+
+    Raises:
+        RuntimeError: It raised ``StopIteration``, which no future takes, or ``KeyboardInterrupt``, which would end the
+            event loop, though nobody has pressed a key: only the main thread is told of that.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()
@@ -34,7 +38,7 @@ async def in_thread(function: Callable[[], _T], name: str) -> _T:
         error: BaseException | None = None
         try:
             result = function()
-        except StopIteration as raised:  # no future takes it
+        except (StopIteration, KeyboardInterrupt) as raised:
             error = RuntimeError(f"it raised {raised!r}")
         except BaseException as raised:
             error = raised

@@ -92,8 +92,8 @@ class Tool:
         if self.input_schema is None:
             if "type" not in self.options:
                 yield Fault((), "input_schema is missing, and options.type names no tool whose arguments the API knows")
-        elif found := [Fault(("input_schema", *path), what) for path, what in faults_in(self.input_schema)]:
-            yield from found
+        elif found := list(faults_in(self.input_schema, patterns=self.parse is None)):
+            yield from (Fault(("input_schema", *path), what) for path, what in found)
         elif self.strict:
             yield from (Fault(("input_schema", *path), what) for path, what in strict_faults(self.input_schema))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from claudeprov.tools.jail import Entry, Root
 from claudeprov.tools.paging import page
@@ -28,8 +29,13 @@ CLUTTER = (
 MAX_VISITED = 100_000
 """Most entries that one walk looks at."""
 
-MAX_RULES = 5_000
-"""Most lines of one .gitignore file that are heeded."""
+MAX_SECONDS = 20.0
+"""Most seconds that one walk goes on, with what is done meanwhile about what it found."""
+
+MAX_RULES = 10_000
+"""Most lines of all .gitignore files of one walk that are heeded."""
+
+Rules: TypeAlias = tuple[tuple[str, Patterns], ...]
 
 
 @dataclass
@@ -51,18 +57,19 @@ class Walk:
     ignored: bool = False
     left_out: int = field(default=0, init=False)
     """Entries that were met and left out: ignored, hidden, unreadable, or with a name that no path may hold."""
-    stopped: bool = field(default=False, init=False)
-    """Whether the walk ended at MAX_VISITED entries, before it was through."""
+    stopped: str = field(default="", init=False)
+    """The bound at which the walk ended before it was through, or nothing."""
+    _lines: int = field(default=0, init=False, repr=False)
 
     def __iter__(self) -> Iterator[Entry]:
         start = self.root.resolve(self.path)
-        self.left_out, self.stopped = 0, False
+        self.left_out, self.stopped, self._lines = 0, "", 0
+        until = time.monotonic() + MAX_SECONDS
         visited = 0
         wanted = Patterns(self.globs) if self.globs else None
-        rules = {} if self.ignored else self._rules_above(start)
-        ahead = [(start, 1)]
+        ahead = [(start, 1, () if self.ignored else self._rules_above(start))]
         while ahead:
-            place, level = ahead.pop()
+            place, level, rules = ahead.pop()
             try:
                 folder = self.root.scan(place)
             except ToolError:
@@ -72,19 +79,22 @@ class Walk:
                 continue
             self.left_out += folder.unseen
             if not self.ignored:
-                self._read_rules(rules, place, folder.entries)
-            below: list[tuple[str, int]] = []
+                rules = self._with_rules(rules, place, folder.entries)
+            below: list[tuple[str, int, Rules]] = []
             for entry in folder.entries:
                 visited += 1
                 if visited > MAX_VISITED:
-                    self.stopped = True
+                    self.stopped = f"{MAX_VISITED:,} entries"
                     return
-                if rules and _ignores(rules, entry):
+                if time.monotonic() > until:
+                    self.stopped = f"{MAX_SECONDS:g} s"
+                    return
+                if _ignores(rules, entry):
                     self.left_out += 1
                 elif entry.kind == "folder":
                     yield entry
                     if self.depth is None or level < self.depth:
-                        below.append((entry.path, level + 1))
+                        below.append((entry.path, level + 1, rules))
                 elif wanted is None or wanted.match(entry.path):
                     yield entry
             ahead.extend(reversed(below))
@@ -105,27 +115,31 @@ class Walk:
                 f"{self.left_out:,} ignored or hidden" + ("" if self.ignored else " (ignored=true shows ignored ones)")
             )
         if self.stopped:
-            notes.append(f"stopped after {MAX_VISITED:,} entries: name a folder below")
+            notes.append(f"stopped after {self.stopped}: name a folder below")
+        if self._lines >= MAX_RULES:
+            notes.append(f"only {MAX_RULES:,} lines of .gitignore files count")
         return notes
 
-    def _rules_above(self, start: str) -> dict[str, Patterns]:
-        rules = {"": Patterns(CLUTTER)}
+    def _rules_above(self, start: str) -> Rules:
+        rules: Rules = (("", Patterns(CLUTTER)),)
         parts = [] if start == "." else start.split("/")
         for count in range(len(parts)):
             place = "/".join(parts[:count]) or "."
-            self._read_rules(rules, place, self.root.scan(place).entries)
+            rules = self._with_rules(rules, place, self.root.scan(place).entries)
         return rules
 
-    def _read_rules(self, rules: dict[str, Patterns], place: str, entries: Sequence[Entry]) -> None:
+    def _with_rules(self, rules: Rules, place: str, entries: Sequence[Entry]) -> Rules:
+        """Put a folder's own rules before those of the folders above."""
         prefix = "" if place == "." else place + "/"
         if not any(entry.kind == "file" and entry.path == prefix + ".gitignore" for entry in entries):
-            return
+            return rules
         try:
-            lines = self.root.read(prefix + ".gitignore").decode("utf-8", "replace").split("\n")[:MAX_RULES]
+            lines = self.root.read(prefix + ".gitignore").decode("utf-8", "replace").split("\n")
         except ToolError:  # it cannot be read, or is gone
-            return
-        lines = [line.removesuffix("\r") for line in lines]
-        rules[prefix] = Patterns(lines if prefix else [*CLUTTER, *lines], forgiving=True)
+            return rules
+        lines = [line.removesuffix("\r") for line in lines[: MAX_RULES - self._lines]]
+        self._lines += len(lines)
+        return ((prefix, Patterns(lines, forgiving=True)), *rules) if lines else rules
 
 
 def list_files(
@@ -166,11 +180,11 @@ def _line(entry: Entry) -> str:
     return f"{entry.path}  (device, FIFO or socket: cannot be read)"
 
 
-def _ignores(rules: Mapping[str, Patterns], entry: Entry) -> bool:
+def _ignores(rules: Rules, entry: Entry) -> bool:
     """Ask the rules of the innermost folder first, as git does."""
     name = entry.path + ("/" if entry.kind == "folder" else "")
-    for prefix in sorted((prefix for prefix in rules if name.startswith(prefix)), key=len, reverse=True):
-        decided = rules[prefix].match(name[len(prefix) :])
+    for prefix, patterns in rules:
+        decided = patterns.match(name[len(prefix) :])
         if decided is not None:
             return decided
     return False

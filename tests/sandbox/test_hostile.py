@@ -385,6 +385,39 @@ async def test_at_no_level_can_it_signal_others(run):
     assert (finished.stdout, finished.exit_code) == (b"", -signal.SIGTERM)
 
 
+async def test_what_happens_to_a_socket_is_no_signal_to_others(run, neighbour):
+    """Its owner is sent SIGIO, which ends a process that does not expect it."""
+    finished = await run(
+        """
+        import fcntl, os, socket, struct, sys
+        def attempt(own, *sockets):
+            try:
+                for one in sockets or socket.socketpair():
+                    own(one)
+                    print("is its owner")
+                    fcntl.fcntl(one, fcntl.F_SETFL, fcntl.fcntl(one, fcntl.F_GETFL) | os.O_ASYNC)
+                    os.write(one.fileno(), b"x")
+            except OSError:
+                pass
+        for process in (int(sys.argv[1]), os.getppid()):
+            owner = struct.pack("i", process)
+            for own in (
+                lambda one: fcntl.ioctl(one, 0x8901, owner),
+                lambda one: fcntl.ioctl(one, 0x8902, owner),
+                lambda one: fcntl.fcntl(one, fcntl.F_SETOWN, process),
+                lambda one: fcntl.fcntl(one, 15, struct.pack("ii", 1, process)),
+            ):
+                attempt(own)
+                attempt(own, sys.stdin)
+        print("done")
+        """,
+        neighbour.pid,
+    )
+    assert finished.exit_code == 0
+    assert finished.stdout == b"done\n" or finished.level != "limits"  # elsewhere the ids are those of a namespace
+    assert neighbour.poll() is None
+
+
 async def test_processes_of_the_machine_cannot_be_seen_or_traced(having, run):
     having("neighbours")
     finished = await run(

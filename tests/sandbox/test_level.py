@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -140,3 +141,10 @@ def test_the_probe_finds_what_is_open_where_nothing_is_shut(tmp_path):
         command = [sys.executable, probe.__file__, json.dumps(job)]
         said = subprocess.run(command, capture_output=True, check=True).stdout
     assert set(json.loads(said)) == ALL - {"time", "file_size"}
+
+
+def test_the_probe_finds_that_a_socket_can_be_made_anothers():
+    code = "import os; from claudeprov.sandbox.probe import may_own; print(may_own(os.getppid()))"
+    checkout = Path(probe.__file__).parents[2]
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=checkout).stdout
+    assert said == b"True\n"

@@ -1,8 +1,10 @@
 """The sandbox as its users see it."""
 
 import asyncio
+import contextlib
 import errno
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import claudeprov
 from claudeprov.errors import SandboxUnavailableError
 from claudeprov.sandbox import Limits, Sandbox, SandboxSettings, root
-from claudeprov.sandbox.run import execute
+from claudeprov.sandbox.run import _GUARD, execute
 
 REFUSES = """
 import os, sys
@@ -116,6 +118,38 @@ async def test_a_cancelled_run_leaves_no_process(run, left):
     with pytest.raises(asyncio.CancelledError):
         await running
     assert left("cancelled-run") == []
+
+
+async def test_a_run_can_be_cancelled_at_any_moment_of_its_start(run, left, monkeypatch):
+    monkeypatch.setattr("claudeprov.sandbox.run._GUARD", f"{_GUARD}\n# cancelled-guard")
+    running = [asyncio.create_task(run("import time\ntime.sleep(1000)", seconds=1000.0)) for _ in range(40)]
+    for turn in range(10):
+        await asyncio.sleep(0)
+        for one in running[turn::10]:
+            one.cancel()
+    done, waiting = await asyncio.wait(running, timeout=20)
+    assert (len(waiting), {one.cancelled() for one in done}) == (0, {True})
+    assert left("cancelled-guard") == []
+
+
+async def test_when_the_guard_is_killed_the_command_ends_with_it(run, left, monkeypatch):
+    monkeypatch.setattr("claudeprov.sandbox.run._GUARD", f"{_GUARD}\n# killed-guard")
+    code = """
+        import ctypes, os, sys, time
+        ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # it would rather not
+        os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", "import time; time.sleep(1000)", "is-" "ready"])
+        """
+    running = asyncio.create_task(run(code, seconds=1000.0))
+    while not left("is-ready"):  # noqa: ASYNC110 - nothing tells when a process has started
+        await asyncio.sleep(0.01)
+    for guard in left("killed-guard"):
+        with contextlib.suppress(ProcessLookupError):  # it ended with one before it
+            os.kill(guard, signal.SIGKILL)
+    with pytest.raises(SandboxUnavailableError, match="ended with status"):
+        await running
+    async with asyncio.timeout(10):
+        while left("is-ready"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_trouble_of_the_machine_is_told_as_such(monkeypatch):

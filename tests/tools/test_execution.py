@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 
 from claudeprov.clock import SYSTEM_CLOCK
 from claudeprov.testing import ManualClock
+from claudeprov.testing.clock import settle
 from claudeprov.tools.execution import Executed, execute
 from claudeprov.tools.tool import Tool, ToolError
 
@@ -93,3 +95,84 @@ async def test_a_timeout_of_the_tools_own_is_a_failure_and_no_timeout_of_ours() 
 
     executed = await execute(tool(run), {}, clock=ManualClock(), seconds=5)
     assert (executed.outcome, executed.content) == ("failed", "the tool failed with TimeoutError")
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit])
+async def test_a_tool_that_ends_the_program_only_fails(error: type[BaseException]) -> None:
+    async def leave() -> None:
+        raise error
+
+    outcome, content, raised = await done(leave)
+    assert (outcome, content, type(raised)) == ("failed", f"the tool failed with {error.__name__}", error)
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration])
+async def test_what_a_tool_raises_in_its_thread_is_a_failure_whatever_it_is(error: type[BaseException]) -> None:
+    def leave() -> None:
+        raise error
+
+    assert (await done(leave)).outcome == "failed"
+
+
+async def test_a_tool_that_cancels_its_own_task_fails() -> None:
+    async def run() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    assert (await done(run)).content == "the tool was cancelled from within"
+
+
+class Stubborn:
+    """A tool that goes on though it is cancelled, until it is let go."""
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def __call__(self) -> None:
+        while not self.released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.released.wait()
+        self.ended.set()
+
+
+async def test_a_tool_that_swallows_its_cancellation_is_left_behind_when_its_time_is_up() -> None:
+    clock, stubborn = ManualClock(), Stubborn()
+    executed = await clock.run(execute(tool(stubborn), {}, clock=clock, seconds=5))
+    assert executed.outcome == "timed_out"
+    assert clock.monotonic() == 6
+    assert not stubborn.ended.is_set()
+    stubborn.released.set()
+    await stubborn.ended.wait()
+
+
+async def test_a_tool_that_swallows_its_cancellation_does_not_hold_up_who_cancels() -> None:
+    clock, stubborn = ManualClock(), Stubborn()
+    task = asyncio.create_task(execute(tool(stubborn), {}, clock=clock, seconds=None))
+    await settle()
+    task.cancel()
+    await clock.advance(1)
+    assert task.cancelled()
+    stubborn.released.set()
+    await stubborn.ended.wait()
+
+
+async def test_a_tool_that_is_out_of_time_ends_what_it_holds_before_its_result_is_there() -> None:
+    clock, ended = ManualClock(), []
+
+    async def hang() -> None:
+        try:
+            await clock.sleep(1000)
+        finally:
+            await clock.sleep(0.5)
+            ended.append(clock.monotonic())
+
+    assert (await clock.run(execute(tool(hang), {}, clock=clock, seconds=5))).outcome == "timed_out"
+    assert ended == [5.5]
+
+
+async def test_blocks_are_cleaned_of_what_could_not_be_sent() -> None:
+    blocks = [{"type": "text", "text": "a\ud800", "score": float("nan")}]
+    assert (await done(lambda: blocks)).content == [{"type": "text", "text": "a?", "score": None}]

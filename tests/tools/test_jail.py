@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from claudeprov.errors import ConfigurationError
+from claudeprov.tools import jail
 from claudeprov.tools.jail import ALLOWED, PathRefusedError, Root
 from claudeprov.tools.tool import ToolError
 
@@ -379,3 +380,22 @@ def test_no_descriptor_is_left_open(root: Root):
     root.read("good")
     root.scan("src")
     assert len(os.listdir("/proc/self/fd") if before else []) == len(before)
+
+
+def test_few_names_are_compared_with_a_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in range(jail._NEAR + 100):
+        (tmp_path / f"file_{number}").touch()
+    (tmp_path / ("f" * 200)).touch()
+    compared: list[list[str]] = []
+
+    def near(part: str, known: list[str], n: int) -> list[str]:
+        compared.append(known)
+        return known[:n]
+
+    monkeypatch.setattr(jail, "get_close_matches", near)
+    with pytest.raises(ToolError, match="holds no 'file'"):
+        Root(tmp_path).resolve("file")
+    with pytest.raises(ToolError, match="holds no 'ffff"):
+        Root(tmp_path).resolve("f" * 100)
+    assert [jail._NEAR - 1 <= len(known) <= jail._NEAR for known in compared] == [True]
+    assert max(map(len, compared[0])) <= jail._NEAR_LENGTH

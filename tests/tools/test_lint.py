@@ -83,3 +83,20 @@ def test_without_ruff_that_is_said(root: str, monkeypatch: pytest.MonkeyPatch, t
 def test_a_lint_stops_at_its_time_and_says_so(root: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "MAX_SECONDS", -1)
     assert "stopped after -1 s with 1 files to go" in lint(root)
+
+
+def test_ruff_is_read_to_a_bound_and_that_is_said(root: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_FINDINGS", 3)
+    Path(root, "src", "a.py").write_text("x;\n" * 5_000)
+    Path(root, "src", "b.py").write_text(CODE)
+    shown = lint(root)
+    assert shown.startswith("3 findings in 1 Python files; stopped after 3 findings")
+    assert "1:1 F821 Undefined name `x`" in shown
+
+
+def test_a_file_too_long_to_lint_is_told_and_the_others_are_linted(root: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_BYTES", len(CODE))
+    Path(root, "src", "b.py").write_text(CODE + "\n")
+    shown = lint(root)
+    assert f"not linted: it has {len(CODE) + 1} bytes" in shown
+    assert FINDINGS[0] in shown

@@ -169,7 +169,7 @@ def test_a_declaration_may_say_of_a_tool_other_than_the_tool_does(written: Any) 
                 "options": {"strict": True},
                 "input_schema": STRICT | {"properties": {"p": {"type": "string", "maxLength": 3}}},
             },
-            "tools.declared.a.input_schema.properties.p.maxLength = 3, from FILE: strict tools take no limits",
+            "tools.declared.a.input_schema.properties.p.maxLength = 3, from FILE: strict tools take no maxLength",
         ),
         (
             "a",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from claudeprov.errors import BudgetExceededError, ConfigurationError, Overloade
 from claudeprov.notice import Notices
 from claudeprov.settings.tools import PermissionSettings, ToolsSettings
 from claudeprov.testing import ManualClock, ScriptedProvider
+from claudeprov.testing.clock import settle
 from claudeprov.testing.scripted import text_events
 from claudeprov.tools.run import run_tools
 from tests.tools.answers import QUESTION, answer, call, results, thinking
@@ -142,6 +146,84 @@ async def test_what_goes_wrong_with_a_call_is_told_to_the_model(asked: Any, outc
 async def test_what_a_tool_raised_is_there_for_the_application() -> None:
     run = await run_tools(ScriptedProvider(answer(call("1", "fail")), "I see"), QUESTION, TOOLS)
     assert isinstance(run.calls[0].error, ValueError)
+
+
+@pytest.mark.parametrize("kind", [RecursionError, re.error, KeyError])
+async def test_arguments_that_cannot_be_checked_are_invalid_and_end_nothing(kind: type[Exception]) -> None:
+    error = kind("a secret of the inside")
+
+    def parse(arguments: Any) -> Any:
+        raise error
+
+    tool = claudeprov.Tool("check", "Check.", {"type": "object"}, run=print, parse=parse)
+    provider = ScriptedProvider(answer(call("1", "check")), "I see")
+    run = await run_tools(provider, QUESTION, [tool])
+    [result] = run.calls
+    assert (result.outcome, result.error, run.text) == ("invalid", error, "I see")
+    assert "cannot be checked" in result.content
+    assert "secret" not in result.content
+
+
+async def test_a_tool_that_ends_the_program_fails_beside_others() -> None:
+    @claudeprov.tool
+    def leave() -> None:
+        """Leave."""
+        raise SystemExit(3)
+
+    provider = ScriptedProvider(answer(call("1", "leave"), call("2", "add", {"a": 1, "b": 1})), "2")
+    run = await run_tools(provider, QUESTION, [leave, add])
+    assert [result.outcome for result in run.calls] == ["failed", "ok"]
+
+
+async def test_the_time_of_the_whole_holds_against_a_tool_that_swallows_its_cancellation() -> None:
+    clock, released = ManualClock(), asyncio.Event()
+
+    @claudeprov.tool
+    async def stay() -> None:
+        """Stay."""
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    provider = ScriptedProvider(answer(call("1", "stay")), clock=clock)
+    settings = ToolsSettings(total=5, timeout=None)
+    run = await clock.run(whole(run_tools(provider, QUESTION, [stay], settings=settings, clock=clock)))
+    assert (run.stopped, run.calls[0].outcome) == ("deadline", "cancelled")
+    released.set()
+
+
+async def test_a_second_cancellation_still_leaves_each_call_in_its_place() -> None:
+    clock, released = ManualClock(), asyncio.Event()
+
+    @claudeprov.tool
+    async def stay() -> None:
+        """Stay."""
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    stream = run_tools(ScriptedProvider(answer(call("1", "stay")), clock=clock), QUESTION, [stay], clock=clock)
+    task = asyncio.create_task(whole(stream))
+    await settle()
+    task.cancel()
+    await settle()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert [result.outcome for result in stream.run.calls] == ["cancelled"]
+    released.set()
+
+
+async def test_what_could_not_be_sent_is_cleaned_in_the_answer_that_goes_back() -> None:
+    @claudeprov.tool
+    async def echo(a: Any) -> str:
+        """Echo."""
+        return "ok"
+
+    provider = ScriptedProvider(answer(call("1", "echo", '{"a": [NaN, 1]}')), "done")
+    await run_tools(provider, QUESTION, [echo])
+    [block] = provider.requests[1].messages[-2]["content"]
+    assert block["input"] == {"a": [None, 1]}
 
 
 async def test_input_that_is_no_json_goes_back_wrapped_as_an_object() -> None:

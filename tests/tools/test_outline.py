@@ -173,3 +173,9 @@ def test_odd_files_have_an_outline_too(tmp_path: Path, content: str):
 def test_a_file_of_no_known_language_is_told_which_are(tmp_path: Path):
     with pytest.raises(ToolError, match=r"no language that is parsed here; these are: \.py, .*\.tsx"):
         outline(tmp_path, "a.rb", "")
+
+
+def test_a_file_that_nests_too_deeply_is_told(tmp_path: Path):
+    (tmp_path / "deep.js").write_text("function f(){" * 3_000 + "}" * 3_000)
+    with pytest.raises(ToolError, match="Line 1 is in more than 200 definitions"):
+        outline_file(str(tmp_path), "deep.js")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "add
     ("schema", "told"),
     [
         ({"type": "object", "properties": {}}, "additionalProperties must be false in a strict tool"),
-        ({**CLOSED, "properties": {"a": True}}, "properties.a: must say of which type it is in a strict tool"),
+        ({**CLOSED, "properties": {"a": True}}, "properties.a: leaves open what it is; name a type"),
         (
             {**CLOSED, "properties": {"a": {"type": ["object", "null"]}}},
             "properties.a: additionalProperties must be false in a strict tool",
@@ -66,11 +67,11 @@ NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "add
         ),
         (
             {**CLOSED, "properties": {"a": {"anyOf": [{"type": "string", "maxLength": 3}]}}},
-            "properties.a.anyOf.0.maxLength: strict tools take no limits",
+            "properties.a.anyOf.0.maxLength: strict tools take no maxLength",
         ),
         (
             {**CLOSED, "properties": {"a": {"type": "array", "items": {"type": "string", "minLength": 1}}}},
-            "properties.a.items.minLength: strict tools take no limits",
+            "properties.a.items.minLength: strict tools take no minLength",
         ),
         (
             {**CLOSED, "properties": {"a": {"type": "array", "minItems": 2}}},
@@ -92,6 +93,60 @@ NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "add
 )
 def test_what_the_api_does_not_take_in_a_strict_tool_is_named_with_its_path(schema: dict[str, Any], told: str) -> None:
     assert any(told in str(fault) for fault in strict_faults(schema))
+
+
+STRING = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({}, "properties.a: leaves open what it is; name a type"),
+        ({"description": "Anything."}, "properties.a: leaves open what it is; name a type"),
+        ({"type": "array", "items": {}}, "properties.a.items: leaves open what it is; name a type"),
+        ({"type": "array", "items": True}, "properties.a.items: leaves open what it is; name a type"),
+        ({"type": "array", "contains": STRING}, "properties.a.contains: strict tools take no contains"),
+        ({"type": "array", "minContains": 2}, "properties.a.minContains: strict tools take no minContains"),
+        ({**CLOSED, "patternProperties": {"^a": STRING}}, "properties.a.patternProperties: strict tools take no"),
+        ({**CLOSED, "propertyNames": {"maxLength": 2}}, "properties.a.propertyNames: strict tools take no"),
+        ({"type": "string", "not": {"const": "x"}}, "properties.a.not: strict tools take no not"),
+        ({"type": "string", "if": STRING}, "properties.a.if: strict tools take no if"),
+        ({"oneOf": [STRING]}, "properties.a.oneOf: strict tools take no oneOf"),
+        ({"type": "string", "pattern": "a"}, "properties.a.pattern: strict tools take no pattern"),
+        ({"type": "string", "format": "regex"}, "properties.a.format: strict tools take date-time,"),
+        ({"enum": [{"a": 1}]}, "properties.a.enum: strict tools take plain values only"),
+        ({**CLOSED, "required": ["zz"]}, "properties.a.required: zz is none of its properties"),
+    ],
+)
+def test_what_the_api_is_not_known_to_take_in_a_strict_tool_is_a_fault(part: dict[str, Any], told: str) -> None:
+    [fault, *_] = strict_faults({**CLOSED, "properties": {"a": part}})
+    assert str(fault).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"type": "string", "pattern": "("}, "properties.a.pattern: cannot be held against arguments"),
+        ({"type": "string", "pattern": r"^\p{L}+$"}, "properties.a.pattern: cannot be held against arguments"),
+        ({"patternProperties": {"(": {}}}, "properties.a.patternProperties.(: cannot be held against arguments"),
+    ],
+)
+def test_a_pattern_that_no_argument_can_be_held_against_is_a_fault(part: dict[str, Any], told: str) -> None:
+    schema = {"type": "object", "properties": {"a": part}}
+    with pytest.raises(ConfigurationError, match=re.escape(f"input_schema.{told}")):
+        Tool("do", "", schema, run=print)
+
+
+def test_a_pattern_is_left_to_a_tool_that_checks_its_arguments_itself() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": r"^\p{L}+$"}}}
+    assert Tool("do", "", schema, run=print, parse=dict).input_schema == schema
+
+
+def test_a_schema_of_boundless_depth_is_a_fault() -> None:
+    schema: dict[str, Any] = {"type": "object"}
+    for _ in range(400):
+        schema = {"type": "object", "properties": {"a": schema}}
+    assert [str(fault) for fault in faults_in(schema)] == ["is nested too deeply to be checked"]
 
 
 def test_what_the_api_takes_in_a_strict_tool_is_no_fault() -> None:
@@ -119,6 +174,7 @@ def strict(name: str, schema: dict[str, Any]) -> Tool:
         (2, {f"p{n}": {"type": "string"} for n in range(12)}, None),
         (5, {f"p{n}": {"type": "string"} for n in range(5)}, "there are 25 optional parameters in strict tools"),
         (1, {f"p{n}": {"type": ["string", "null"]} for n in range(16)}, None),
+        (17, {"p": {"type": "array", "items": {"type": ["string", "null"]}}}, "there are 17 parameters of several"),
         (17, {"p": {"anyOf": [{"type": "string"}, {"type": "null"}]}}, "there are 17 parameters of several types"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import re2
 
 from claudeprov.tools import search
 from claudeprov.tools.jail import Root
@@ -116,3 +117,47 @@ def test_many_matches_with_lines_around_them_are_bounded_too(tmp_path: Path):
 def test_a_file_too_large_that_is_named_is_counted_too(tmp_path: Path):
     (tmp_path / "a.txt").write_text("one\n" * 10)
     assert "1 files not searched" in search_text(Root(tmp_path, max_bytes=10), "one", "a.txt")
+
+
+class Counted:
+    """An expression that keeps what was searched."""
+
+    def __init__(self, pattern: str) -> None:
+        self.expression = re2.compile(pattern)
+        self.searched: list[tuple[int, int]] = []
+
+    def search(self, content: bytes, begin: int, end: int):
+        self.searched.append((begin, end))
+        return self.expression.search(content, begin, end)
+
+
+def test_a_line_that_matched_is_not_searched_again():
+    content = b"x" * 10 * search._PIECE
+    expression = Counted("x*y|x")
+    assert list(search._matching_lines(expression, content, float("inf"))) == [1]
+    assert [end - begin for begin, end in expression.searched] == [search._PIECE] * 10
+
+
+def test_a_match_is_looked_for_in_one_piece_of_whole_lines():
+    content = b"x\n" * search._PIECE
+    expression = Counted("[^y]*y|x")
+    assert len(list(search._matching_lines(expression, content, float("inf")))) == search._PIECE
+    assert max(end - begin for begin, end in expression.searched) == search._PIECE
+    assert all(content[end - 1 : end] == b"\n" for _, end in expression.searched)
+
+
+def test_no_line_is_searched_once_the_time_is_over():
+    expression = Counted("x")
+    assert list(search._matching_lines(expression, b"x\n" * 10, float("-inf"))) == []
+    assert expression.searched == []
+
+
+def test_matches_over_lines_are_found_where_they_begin(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("\n\n  foo\nbar foo\nbar\n")
+    assert search_text(str(tmp_path), r"foo\nbar").split("\n")[2:] == ["3:  foo", "4:bar foo"]
+    assert search_text(str(tmp_path), r"\s+foo").split("\n")[2:] == ["1:", "4:bar foo"]
+
+
+def test_a_pattern_whose_program_is_large_is_told(root: str):
+    with pytest.raises(ToolError, match="pattern too large"):
+        search_text(root, r"(?:\pL{50}x){3}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import socket
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -174,6 +175,26 @@ def test_methods_and_callable_objects_are_functions_too() -> None:
     assert list(properties(claudeprov.tool(Thing().method))) == ["a"]
 
 
+def test_a_partial_function_is_a_tool_whose_given_arguments_are_not_the_models_to_give() -> None:
+    def add(a: int, b: int, c: int = 0) -> int:
+        """Add."""
+        return a + b + c
+
+    by_place, by_name = claudeprov.tool(functools.partial(add, 1)), claudeprov.tool(functools.partial(add, b=2))
+    assert (by_place.name, by_place.description, list(properties(by_place))) == ("add", "Add.", ["b", "c"])
+    assert list(properties(by_name)) == ["a", "c"]
+    assert by_place.parse is not None
+    assert by_name.parse is not None
+    assert (by_place(**by_place.parse({"b": 2})), by_name(**by_name.parse({"a": 5}))) == (3, 7)
+
+
+def test_a_partial_function_of_a_partial_one_is_one_too() -> None:
+    def add(a: int, b: int, c: int) -> int:
+        return a + b + c
+
+    assert list(properties(claudeprov.tool(functools.partial(functools.partial(add, b=1), 1)))) == ["c"]
+
+
 def test_bound_arguments_are_not_the_models_to_give() -> None:
     def do(a: int, root: str) -> str:
         return f"{root}{a}"
@@ -189,6 +210,8 @@ def by_place(x: int, /) -> None: ...
 def unknown(x: Nothing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 def no_json(x: socket.socket) -> None: ...
 def kinds(x: type) -> None: ...
+def ahead(x: Annotated[str, Field(pattern="(?=a)b")]) -> None: ...
+def default(x: int = object()) -> None: ...  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +223,10 @@ def kinds(x: type) -> None: ...
         (unknown, "its types cannot be read: name 'Nothing' is not defined"),
         (no_json, "its types cannot be read: Unable to generate pydantic-core schema"),
         (kinds, "its arguments have no JSON Schema"),
+        (ahead, "the tool 'ahead': its types cannot be read: error: look-around"),
+        (default, "its arguments have no JSON Schema: Default value <object object"),
+        (Place, "the tool 'Place': is a class; give a function, or an object of it"),
+        (3, "the tool 'int': cannot be called"),
         (lambda: None, "a tool's name is 1 to 64 letters, digits, _ and -"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import claudeprov
 from claudeprov.tools import survey
 from claudeprov.tools.grammar import grammar_for
-from claudeprov.tools.source import parse
+from claudeprov.tools.source import MAX_DEPTH, parse
 from claudeprov.tools.survey import complexity, find_symbol
 from claudeprov.tools.tool import ToolError
 
@@ -182,4 +182,37 @@ def test_files_that_cannot_be_read_are_counted_and_the_others_measured(tmp_path:
     (tmp_path / "b.py").write_text("# " + "long" * 100)
     shown = complexity({"path": str(tmp_path), "max_bytes": 100})
     assert "1 functions in 2 source files" in shown
-    assert "1 files not parsed (too large or unreadable)" in shown
+    assert "1 files not parsed (too large, too deeply nested or unreadable)" in shown
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 3_000])
+def test_a_file_that_nests_too_deeply_is_told_and_the_others_are_surveyed(tmp_path: Path, depth: int):
+    (tmp_path / "a.py").write_text("def f(): pass\n")
+    (tmp_path / "deep.js").write_text("function f(){" * depth + "}" * depth)
+    assert "1 functions in 2 source files" in complexity(str(tmp_path))
+    shown = find_symbol(str(tmp_path), "f")
+    assert "f: 1 definitions and 0 uses in 2 source files" in shown
+    assert "1 files not parsed (too large, too deeply nested or unreadable)" in shown
+
+
+def test_names_are_whole_as_deep_as_a_file_may_nest():
+    code = "function f(){" * MAX_DEPTH + "}" * MAX_DEPTH
+    innermost = parse(code.encode(), grammar_for("a.js")).definitions[-1]
+    assert (innermost.depth, innermost.qualified) == (MAX_DEPTH - 1, ".".join("f" * MAX_DEPTH))
+
+
+def test_what_is_around_a_byte_is_found_without_looking_at_all_definitions():
+    source = parse(b"class C:\n" + b" def f():\n  def g(): pass\n  x\n" * 500, grammar_for("a.py"))
+    looked_at: list[int] = []
+
+    class Counted(list):  # type: ignore[type-arg]
+        def __getitem__(self, index):
+            looked_at.append(index)
+            return super().__getitem__(index)
+
+    source.definitions = Counted(source.definitions)
+    holder = source.holder_of(source.content.rfind(b"x"))
+    assert holder is not None
+    assert holder.qualified == "C.f"
+    assert len(looked_at) < 15
+    assert source.holder_of(len(source.content) + 1) is None

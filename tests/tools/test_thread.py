@@ -17,7 +17,7 @@ async def test_it_returns_what_the_function_returns_and_sees_the_callers_context
     assert await in_thread(variable.get, "get") == 3
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
 async def test_it_raises_what_the_function_raises(error: type[BaseException]) -> None:
     def fail() -> None:
         raise error("no")
@@ -26,9 +26,13 @@ async def test_it_raises_what_the_function_raises(error: type[BaseException]) ->
         await in_thread(fail, "fail")
 
 
-async def test_a_stop_iteration_is_no_end_of_anything() -> None:
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        await in_thread(lambda: next(iter(())), "next")
+@pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt])
+async def test_what_would_mean_something_to_the_event_loop_ends_nothing(error: type[BaseException]) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(RuntimeError, match=error.__name__):
+        await in_thread(fail, "fail")
 
 
 STUCK = """

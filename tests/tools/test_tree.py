@@ -160,3 +160,35 @@ def test_a_gitignore_that_cannot_be_read_is_as_none(tmp_path: Path):
 def test_what_can_never_be_read_is_told(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     assert "pipe  (device, FIFO or socket: cannot be read)" in list_files(str(tmp_path))
+
+
+def test_an_entry_is_held_against_the_rules_of_the_folders_above_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(50):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / ".gitignore").write_text("*.o\n")
+        (tmp_path / str(number) / "a.o").touch()
+    asked: list[str] = []
+
+    class Counted(tree.Patterns):
+        def match(self, path: str) -> bool | None:
+            asked.append(path)
+            return super().match(path)
+
+    monkeypatch.setattr(tree, "Patterns", Counted)
+    assert len(files(str(tmp_path))) == 50
+    assert len(asked) == 50 * (1 + 2 + 1)  # the folder and a.o by one set of rules, .gitignore by two
+
+
+def test_the_rules_of_one_walk_are_bounded_and_that_is_said(root: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tree, "MAX_RULES", 2)
+    shown = list_files(root)
+    assert "only 2 lines of .gitignore files count" in shown
+    assert "a.log" not in shown
+    assert "src/only_here.txt" in shown
+
+
+def test_a_walk_stops_at_its_time_and_says_so(root: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tree, "MAX_SECONDS", -1)
+    assert "stopped after -1 s: name a folder below" in list_files(root)
