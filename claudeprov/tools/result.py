@@ -109,27 +109,11 @@ class ToolRun:
     @property
     def usage(self) -> Usage:
         """What all rounds used."""
-        nothing: Mapping[str, Any] = {}
-        return Usage(reduce(_sum, (response.usage.raw for response in self.responses), nothing))
+        usages: Iterable[Usage] = (response.usage for response in self.responses)
+        return reduce(add, usages) if self.responses else Usage()
 
     @property
     def cost(self) -> Cost:
         """What all rounds cost; an interval where one broke off. Tools of one's own are not in it."""
         costs: Iterable[Cost] = (response.cost for response in self.responses)
         return reduce(add, costs) if self.responses else Cost(None, (), "no round has begun")
-
-
-def _sum(one: Mapping[str, Any], other: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add up counts by name; of what is no count, the latter stands."""
-    total = dict(one)
-    for name, value in other.items():
-        before = total.get(name)
-        if isinstance(value, Mapping):
-            total[name] = _sum(before or {}, value)
-        elif type(value) is int and type(before) is int:
-            total[name] = before + value
-        elif isinstance(value, list) and isinstance(before, list):
-            total[name] = [*before, *value]
-        elif value is not None or name not in total:
-            total[name] = value
-    return total
