@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import jiter
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import to_json
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import SchemaError, to_json
 
 from claudeprov.errors import InvalidRequestError
 from claudeprov.strict import refuse, strict
@@ -57,8 +57,8 @@ class Shape(Generic[T]):
             try:
                 self._adapter = output if isinstance(output, TypeAdapter) else TypeAdapter(output)
                 schema = self._adapter.json_schema()
-            except PydanticUserError as error:
-                what = error.message.partition("\n")[0]
+            except (PydanticUserError, PydanticUndefinedAnnotation, SchemaError) as error:
+                what = str(error).splitlines()[-1 if isinstance(error, SchemaError) else 0].strip()
                 raise InvalidRequestError(f"output: {what}", context={"output": repr(output)}) from error
         self._path = () if schema.get("type") == "object" else (_WRAP,)
         self.schema: Mapping[str, Any] = _wrapped(schema) if self._path else schema

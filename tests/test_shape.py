@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, field_validator
@@ -129,6 +129,7 @@ class TestItsSchema:
             object(),
             True,
             TypeAdapter("Unknown"),
+            Annotated[str, Field(pattern="a(?=b)")],
             {"type": "objekt"},
             {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}},
         ],

@@ -8,6 +8,7 @@ nothing to forge. It writes JSON lines, one for loading the code and one for eac
 
 from __future__ import annotations
 
+import builtins
 import json
 import os
 import sys
@@ -15,6 +16,13 @@ import types
 from typing import Any
 
 OUT_OF_MEMORY = b'{"raised": ["MemoryError", "Exception", "BaseException"], "message": "out of memory"}\n'
+KNOWN = [kind for kind in vars(builtins).values() if isinstance(kind, type)]
+
+
+def name_of(kind: type) -> str:
+    """Return a name that is an exception of Python's only where the class is."""
+    known = any(kind is each for each in KNOWN)
+    return kind.__name__ if known else f"{kind.__module__}.{kind.__name__}"
 
 
 def main() -> None:
@@ -43,7 +51,7 @@ def main() -> None:
             return
         except BaseException as error:
             message = str(error).encode(errors="backslashreplace").decode()
-            tell(raised=[kind.__name__ for kind in type(error).__mro__], message=message)
+            tell(raised=[name_of(kind) for kind in type(error).__mro__], message=message)
     return
 
 

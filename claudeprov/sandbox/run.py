@@ -95,7 +95,9 @@ async def _start(around: Sequence[str], descriptor: int, leash: asyncio.StreamWr
     try:
         return await asyncio.shield(starting)  # Python 3.11 waits for ever if it is cancelled before it has its pipes
     except asyncio.CancelledError:
-        await asyncio.wait([starting])
+        while not starting.done():
+            with contextlib.suppress(asyncio.CancelledError):  # a second one; it takes some milliseconds
+                await asyncio.wait([starting])
         if starting.exception() is None:
             await _end(starting.result(), leash)
         raise

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pydantic_core import to_json
+from pydantic_core import to_jsonable_python
 
 from claudeprov.clock import Clock, within
 from claudeprov.tools.result import Content, ToolOutcome
@@ -102,7 +102,8 @@ def _content(value: Any) -> Content:
     if isinstance(value, list) and value and all(_is_block(item) for item in value):
         blocks: list[dict[str, Any]] = sendable(value)
         return blocks
-    return to_json(value, by_alias=True).decode()
+    written = json.dumps(to_jsonable_python(value, by_alias=True), ensure_ascii=False, separators=(",", ":"))
+    return written.encode("utf-8", "replace").decode()
 
 
 def sendable(value: Any) -> Any:

@@ -13,7 +13,8 @@ A language is added by an entry in GRAMMARS and a file ``queries/<name>.scm``, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -23,6 +24,13 @@ from typing import Any
 from claudeprov.tools.extra import required
 from claudeprov.tools.tool import ToolError
 
+MAX_SECONDS = 5.0
+"""Most seconds that one source is parsed, and as many that its query is matched."""
+
+MAX_IN_ERRORS = 20_000
+"""Most nodes of a source that are right within its syntax errors."""
+
+_PIECE = 16 * 1024
 _tree_sitter = required("tree_sitter")
 
 
@@ -41,13 +49,35 @@ class Grammar:
         return _language(self.module, self.function)
 
     def parse(self, source: bytes) -> Any:
-        """Return tree-sitter's Tree of the source."""
-        return _tree_sitter.Parser(self.language()).parse(source)
+        """Return tree-sitter's Tree of the source; its nodes know their places, not their text.
 
-    def matches(self, tree: Any) -> Iterable[dict[str, list[Any]]]:
-        """Give the nodes by capture of each place that a pattern of the query fits."""
-        cursor = _tree_sitter.QueryCursor(_query(self))
-        return (captures for _, captures in cursor.matches(tree.root_node))
+        Raises:
+            ToolError: It takes too long.
+        """
+
+        def piece(start: int, _: Any) -> bytes:  # of whole bytes tree-sitter would let go only when it is done
+            return source[start : start + _PIECE]
+
+        until = time.monotonic() + MAX_SECONDS
+        parser = _tree_sitter.Parser(self.language())
+        try:
+            return parser.parse(piece, progress_callback=lambda *_: time.monotonic() > until)
+        except ValueError:  # all that tree-sitter says of it
+            raise _too_long() from None
+
+    def matches(self, tree: Any) -> Iterator[dict[str, list[Any]]]:
+        """Give the nodes by capture of each place that a pattern of the query fits.
+
+        Raises:
+            ToolError: It takes too long, or would: within an error the time grows with the square of its length.
+        """
+        if _in_errors(tree) > MAX_IN_ERRORS:
+            raise ToolError("Too much of it is in syntax errors: it is not analysed; read or search it as text.")
+        until = time.monotonic() + MAX_SECONDS
+        for _, captures in _tree_sitter.QueryCursor(_query(self)).matches(tree.root_node):
+            if time.monotonic() > until:
+                raise _too_long()
+            yield captures
 
 
 GRAMMARS = [
@@ -96,6 +126,25 @@ def grammar_named(name: str) -> Grammar:
     raise ToolError(
         f"There is no language {name!r} here; there are: {', '.join(grammar.name for grammar in GRAMMARS)}."
     )
+
+
+def _in_errors(tree: Any) -> int:
+    """Count the nodes that are right within an error, as far as they matter."""
+    count, cursor = 0, tree.walk()
+    while count <= MAX_IN_ERRORS:
+        node = cursor.node
+        if node.is_error:
+            count += node.child_count
+        if node.has_error and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return count
+    return count
+
+
+def _too_long() -> ToolError:
+    return ToolError(f"It takes more than {MAX_SECONDS:g} s to parse, and is not analysed; read or search it as text.")
 
 
 def known_suffixes() -> str:

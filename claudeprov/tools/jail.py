@@ -270,7 +270,10 @@ class _Descent:
         except PermissionError:
             raise ToolError(f"{self.path!r} may not be read by this process.") from None
         except OSError as error:
-            raise ToolError(f"{self.path!r} changed while it was opened ({os.strerror(error.errno or 0)}).") from None
+            raise self._changed(error) from None
+
+    def _changed(self, error: OSError) -> ToolError:
+        return ToolError(f"{self.path!r} changed while it was opened ({os.strerror(error.errno or 0)}).")
 
     def _look(self, part: str) -> int:
         try:
@@ -295,7 +298,10 @@ class _Descent:
         )
 
     def _target(self, part: str, links: int) -> list[str]:
-        target = os.readlink(part, dir_fd=self.folder)
+        try:
+            target = os.readlink(part, dir_fd=self.folder)
+        except OSError as error:  # something else has taken its place
+            raise self._changed(error) from None
         if links > _LINKS:
             raise PathRefusedError(self.path, f"it goes through more than {_LINKS} symbolic links")
         if target.startswith("/"):

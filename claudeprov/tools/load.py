@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from claudeprov.errors import ConfigurationError
 from claudeprov.target import resolve
 from claudeprov.tools.schema import Fault, Path
 from claudeprov.tools.signature import from_function
-from claudeprov.tools.tool import Tool, check_together, faulty
+from claudeprov.tools.tool import Tool, ToolError, check_together, faulty
 
 if TYPE_CHECKING:
     from claudeprov.settings.tools import ToolSettings, ToolsSettings
@@ -72,9 +73,25 @@ def _made(name: str, declared: ToolSettings, allow_targets: Sequence[str]) -> To
         function = made.run
     if not callable(function) or isinstance(function, type):
         raise faulty(name, [Fault(("_target_",), f"{declared.target} is no function")])
+    if faults := list(_argument_faults(function, declared.arguments)):
+        raise faulty(name, faults)
     if "input_schema" in said:
         return Tool(name, run=function, bound=declared.arguments, options=options, **said)
     return from_function(function, name=name, bound=declared.arguments, options=options, **said)
+
+
+def _argument_faults(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Iterator[Fault]:
+    parameters = inspect.signature(function).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for argument in arguments.keys() - parameters.keys():
+            yield Fault(("arguments", argument), f"is none of its arguments ({', '.join(parameters)})")
+    if "root" in arguments and function.__module__.startswith("claudeprov.tools."):
+        from claudeprov.tools.jail import Root
+
+        try:
+            Root.of(arguments["root"])
+        except (ConfigurationError, ToolError, TypeError) as error:
+            yield Fault(("arguments", "root"), str(error))
 
 
 def _problem(path: Path, what: str) -> InitErrorDetails:

@@ -14,6 +14,7 @@ from claudeprov.response import MessageResponse
 from claudeprov.stream import MessageStream, Source
 from claudeprov.tools.caller import Caller, Countdown, TimeUpError
 from claudeprov.tools.execution import sendable
+from claudeprov.tools.notes import Notes
 from claudeprov.tools.result import ToolResult, ToolRun
 from claudeprov.tools.turn import ids_in, turn_of
 
@@ -40,6 +41,7 @@ class Loop:
             ``container``, which is kept, and in ``max_tokens``, which is doubled where it cut a call off.
         caller: Makes the calls.
         clock: Whose seconds count.
+        notes: Told of its beginning and its end.
         max_rounds: Answers of the model before it stops.
         total: Most seconds of the whole; ``None``: no limit.
         most_tokens: The most ``max_tokens`` that the model takes; ``None``: not known, and a cut call ends the loop.
@@ -53,6 +55,7 @@ class Loop:
         caller: Caller,
         *,
         clock: Clock,
+        notes: Notes,
         max_rounds: int,
         total: float | None = None,
         most_tokens: int | None = None,
@@ -62,6 +65,7 @@ class Loop:
         self._request = request
         self._caller = caller
         self._clock = clock
+        self._notes = notes
         self._max_rounds = max_rounds
         self._total = total
         self._most_tokens = most_tokens
@@ -81,6 +85,8 @@ class Loop:
     async def play(self) -> Source:
         """Give the chunks of all rounds, and of the calls between them; an error of the service ends it quietly."""
         countdown = Countdown(self._clock, self._total)
+        started = self._clock.monotonic()
+        self._notes.run_started(self._request.model)
         try:
             while self._stopped is None:
                 countdown.check()
@@ -99,6 +105,7 @@ class Loop:
             raise
         finally:
             self._stopped = self._stopped or "cancelled"
+            self._notes.run_ended(self.run, self._clock.monotonic() - started)
 
     async def _round(self, countdown: Countdown) -> AsyncGenerator[MessageChunk, None]:
         """Ask the model once, and do what its answer asks for: make calls, go on, or stop."""
@@ -120,7 +127,7 @@ class Loop:
             self._stopped = reason
         elif has_calls and reason in _CUT_OFF:  # in the midst of a call, or before the next
             self._raise_max_tokens(reason)
-        elif has_calls and reason not in _RESUMED:
+        elif has_calls:  # also of an answer that paused: no call may be left without its result
             async with aclosing(self._answered(response, countdown)) as chunks:
                 async for chunk in chunks:
                     yield chunk

@@ -6,11 +6,12 @@ from typing import Any
 
 from claudeprov.notice import Notices
 from claudeprov.response import ToolCall
-from claudeprov.tools.result import ToolResult
+from claudeprov.tools.result import ToolResult, ToolRun
 
 
 class Notes:
-    """Posts ``tool.started``, and ``tool.ended``, the latter of calls that were not made, too.
+    """Posts ``tools.started`` and ``tools.ended`` of a run, and between them of each call ``tool.started`` and
+    ``tool.ended``, the latter of calls that were not made, too.
 
     Args:
         notices: Where to; ``None``: nowhere.
@@ -23,8 +24,18 @@ class Notes:
         self._run_id = run_id
         self._with_content = with_content
 
+    def run_started(self, model: str | None) -> None:
+        """Tell that the run begins."""
+        self._post("tools.started", {}, model=model)
+
+    def run_ended(self, run: ToolRun, seconds: float) -> None:
+        """Tell how the run ended: why it stopped, after how many answers and calls."""
+        error = None if run.error is None else run.error.code
+        told = {"stopped": run.stopped, "rounds": run.rounds, "calls": len(run.calls), "seconds": seconds}
+        self._post("tools.ended", {}, **told, **({} if error is None else {"error": error}))
+
     def started(self, round: int, call: ToolCall) -> None:
-        """Tell that a call begins."""
+        """Tell that a call begins, in the context in which it is made: what a listener binds there holds for it."""
         self._post("tool.started", {"arguments": call.input}, tool=call.name, tool_use_id=call.id, round=round)
 
     def ended(self, result: ToolResult) -> None:

@@ -84,6 +84,7 @@ def run_tools(
     if definitions:
         request = request.model_copy(update={"tools": definitions})
     call = Call(request, clock)
+    notes = Notes(notices, call.id, with_content=with_content)
     caller = Caller(
         {tool.name: tool for tool in own},
         permission=permission or ByEffect(settings.permissions.by_effect),
@@ -91,13 +92,14 @@ def run_tools(
         parallel=settings.parallel,
         timeout=settings.timeout,
         clock=clock,
-        notes=Notes(notices, call.id, with_content=with_content),
+        notes=notes,
     )
     loop = Loop(
         sender,
         request,
         caller,
         clock=clock,
+        notes=notes,
         max_rounds=settings.max_rounds,
         total=settings.total,
         most_tokens=most_tokens,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
@@ -172,12 +172,25 @@ def _arguments_model(function: Callable[..., Any], name: str, names: Mapping[str
             for field, parameter in names.items()
             for default in [parameters[parameter].default]
         }
-        config = ConfigDict(extra="forbid", alias_generator=names.__getitem__)
-        return create_model(name, __config__=config, **fields)
+        config = ConfigDict(extra="forbid", alias_generator=names.__getitem__, validate_default=True)
+        model: type[BaseModel] = create_model(name, __config__=config, **fields)
     except SchemaError as error:  # of a pattern, and the reason comes last
         raise faulty(name, [Fault((), f"its types cannot be read: {str(error).splitlines()[-1]}")]) from error
     except (NameError, TypeError, PydanticUserError) as error:
         raise faulty(name, [Fault((), f"its types cannot be read: {str(error).splitlines()[0]}")]) from error
+    if wrong := list(_wrong_defaults(model, names)):
+        raise faulty(name, wrong)
+    return model
+
+
+def _wrong_defaults(model: type[BaseModel], names: Mapping[str, str]) -> Iterator[Fault]:
+    try:
+        model.model_validate({})
+    except ValidationError as error:
+        for each in error.errors():
+            if each["type"] != "missing":
+                parameter = names[str(each["loc"][0])]
+                yield Fault((), f"the default of its parameter {parameter} does not fit its type: {each['msg']}")
 
 
 def _called(function: Callable[..., Any]) -> Callable[..., Any]:

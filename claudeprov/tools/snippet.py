@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,8 @@ MAX_FAULTS = 20
 """Most faults of a snippet that are told."""
 
 _PYTEST = ("--quiet", "--disable-plugin-autoload", "-p", "no:cacheprovider")  # plugins here may not work in there
+_SUMMARY = re.compile(rb" in \d+\.\d+s[^\n]*\s*\Z")
+"""What pytest ends with."""
 
 _COMPILE = """
 import json, sys
@@ -97,6 +100,8 @@ async def run_tests(
 def _verdict(finished: Finished, limits: Limits) -> str:
     match finished.ended_by, finished.exit_code:
         case "itself", 0:
+            if not _SUMMARY.search(finished.stdout):
+                return "The process ended before pytest did (os._exit?): nothing is known of the tests."
             return f"All tests passed, in {finished.seconds:.1f} s."
         case "itself", 5:
             return "There are no tests: name their functions test_..."
@@ -141,6 +146,6 @@ def _parsed(code: str, grammar: Grammar) -> Iterator[tuple[int, int, str]]:
         if node.is_missing:
             what = f"{node.type!r} is missing"
         else:
-            text = " ".join(node.text.decode("utf-8", "replace").split())
+            text = " ".join(content[node.start_byte : node.end_byte].decode("utf-8", "replace").split())
             what = f"no valid {grammar.name} from here to line {node.end_point.row + 1}: {clipped(text, 60)}"
         yield node.start_point.row + 1, column, what

@@ -106,7 +106,7 @@ def parse(content: bytes, grammar: Grammar) -> Source:
     """Parse a file's bytes; what is wrong in them is skipped, as tree-sitter does.
 
     Raises:
-        ToolError: More than MAX_DEPTH definitions hold each other.
+        ToolError: More than MAX_DEPTH definitions hold each other, or it takes too long.
     """
     tree = grammar.parse(content)
     found: dict[int, Definition] = {}
@@ -148,7 +148,7 @@ def _definition(captures: Mapping[str, list[Any]], content: bytes) -> Definition
     head = content[node.start_byte : body.start_byte if body else node.end_byte].decode("utf-8", "replace")
     return Definition(
         kind=capture.removeprefix("definition."),
-        name=clipped(name.text.decode("utf-8", "replace"), MAX_NAME),
+        name=clipped(_text(name, content), MAX_NAME),
         signature=clipped(_on_one_line(head).rstrip(":;{ "), 300 if body else 120),
         first=node.start_point.row + 1,
         last=node.end_point.row + 1,
@@ -156,6 +156,10 @@ def _definition(captures: Mapping[str, list[Any]], content: bytes) -> Definition
         at=name.start_byte,
         has_body=body is not None,
     )
+
+
+def _text(node: Any, content: bytes) -> str:
+    return content[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
 def _on_one_line(code: str) -> str:
@@ -184,7 +188,7 @@ def _nest(definitions: Iterable[Definition]) -> None:
 
 def _document(source: Source, docs: Iterable[Any], comments: Iterable[Any]) -> None:
     for node in docs:
-        text = node.text.decode("utf-8", "replace")
+        text = _text(node, source.content)
         quoted = _QUOTES.match(text)
         doc = inspect.cleandoc(quoted[2] if quoted else text)
         if holder := source.holder_of(node.start_byte):
@@ -198,7 +202,7 @@ def _document(source: Source, docs: Iterable[Any], comments: Iterable[Any]) -> N
         if indent > _MAX_INDENT or source.content[node.start_byte - indent : node.start_byte].strip():
             continue  # it is about what stands before it
         before[last] = before.pop(first - 1, [])
-        if text := _MARGIN.sub("", node.text.decode("utf-8", "replace")).strip():
+        if text := _MARGIN.sub("", _text(node, source.content)).strip():
             before[last].append(text)
     for definition in source.definitions:
         definition.doc = definition.doc or "\n".join(before.get(definition.first - 2, ()))

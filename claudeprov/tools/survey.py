@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from claudeprov.tools.grammar import grammar_of
@@ -35,17 +36,17 @@ class Survey:
     word: re.Pattern[bytes] | None = None
     files: int = field(default=0, init=False)
     notes: list[str] = field(default_factory=list, init=False)
+    until: float = field(default=0.0, init=False)
 
     def __iter__(self) -> Iterator[tuple[str, Source]]:
         walk = Walk(self.root, self.path, self.globs)
         unread = 0
-        until = time.monotonic() + MAX_SECONDS
+        self.until = time.monotonic() + MAX_SECONDS
         for entry in walk.files():
             grammar = grammar_of(entry.path)
             if grammar is None:
                 continue
-            if time.monotonic() > until:
-                self.notes.append(f"stopped after {MAX_SECONDS:g} s: name a folder or globs")
+            if time.monotonic() > self.until:
                 break
             self.files += 1
             try:
@@ -57,8 +58,10 @@ class Survey:
                 unread += 1
                 continue
             yield entry.path, source
+        if time.monotonic() > self.until:
+            self.notes.append(f"stopped after {MAX_SECONDS:g} s: name a folder or globs")
         if unread:
-            self.notes.append(f"{unread:,} files not parsed (too large, too deeply nested or unreadable)")
+            self.notes.append(f"{unread:,} files not parsed (too large, faulty, deep or slow to parse, or unreadable)")
         self.notes += walk.notes
 
 
@@ -93,9 +96,11 @@ def find_symbol(
     references: list[tuple[str, str]] = []
     for place, source in survey:
         if show != "references":
-            definitions += [(f"defined in {place}", found) for found in _definitions(source, name)]
+            defined = ((f"defined in {place}", text) for text in _definitions(source, name))
+            definitions += islice(defined, MAX_FOUND - len(definitions) - len(references))
         if show != "definitions":
-            references += [(f"used in {place}", found) for found in _references(source, word)]
+            used = ((f"used in {place}", text) for text in _references(source, word, survey.until))
+            references += islice(used, MAX_FOUND - len(definitions) - len(references))
         if len(definitions) + len(references) >= MAX_FOUND:
             survey.notes.append(f"stopped after {MAX_FOUND:,} places: name a folder")
             break
@@ -150,11 +155,13 @@ def _definitions(source: Source, name: str) -> Iterator[str]:
             yield f"{found.first}-{found.last}  {found.kind}{holder}  {found.signature}{doc}"
 
 
-def _references(source: Source, word: re.Pattern[bytes]) -> Iterator[str]:
+def _references(source: Source, word: re.Pattern[bytes], until: float) -> Iterator[str]:
     defined = {found.at for found in source.definitions}
     lines = source.content.split(b"\n")
     last = None
     for match in word.finditer(source.content):
+        if time.monotonic() > until:
+            return
         node = source.tree.root_node.descendant_for_byte_range(*match.span())
         row = node.start_point.row
         exact = (node.start_byte, node.end_byte) == match.span()

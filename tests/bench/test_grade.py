@@ -217,6 +217,12 @@ async def test_a_verdict_cannot_be_forged(code):
     assert await verdict(code, SECRET) in ("error", "failed")
 
 
+async def test_an_exception_of_the_answers_own_is_not_pythons_by_its_name():
+    code = "class ValueError(Exception): pass\ndef f(x): raise ValueError"
+    grade = await graded(code, (Check(call="f(1)", raises="ValueError"),))
+    assert grade == Grade("failed", "f(1) raised answer.ValueError, not ValueError")
+
+
 async def test_the_right_values_do_not_enter_the_process():
     code = """
         import gc, sys

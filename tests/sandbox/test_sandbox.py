@@ -132,6 +132,18 @@ async def test_a_run_can_be_cancelled_at_any_moment_of_its_start(run, left, monk
     assert left("cancelled-guard") == []
 
 
+async def test_a_second_cancellation_during_the_start_leaves_no_guard(run, left, monkeypatch):
+    monkeypatch.setattr("claudeprov.sandbox.run._GUARD", f"{_GUARD}\n# cancelled-twice")
+    running = [asyncio.create_task(run("import time\ntime.sleep(1000)", seconds=1000.0)) for _ in range(20)]
+    for turn in range(10):
+        await asyncio.sleep(0)
+        for one in [*running[turn::10], *(running[turn - 1 :: 10] if turn else ())]:
+            one.cancel()
+    done, waiting = await asyncio.wait(running, timeout=20)
+    assert (len(waiting), {one.cancelled() for one in done}) == (0, {True})
+    assert left("cancelled-twice") == []
+
+
 async def test_when_the_guard_is_killed_the_command_ends_with_it(run, left, monkeypatch):
     monkeypatch.setattr("claudeprov.sandbox.run._GUARD", f"{_GUARD}\n# killed-guard")
     code = """

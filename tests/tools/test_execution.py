@@ -47,6 +47,7 @@ async def done(run: Any, **fields: Any) -> Executed:
         ([{"type": "text", "text": "a"}], [{"type": "text", "text": "a"}]),
         ([{"type": "car"}], '[{"type":"car"}]'),
         ("\ud800", "?"),
+        ({"a": ["\ud800"]}, '{"a":["?"]}'),
     ],
 )
 async def test_what_is_returned_becomes_text_or_blocks(value: Any, content: Any) -> None:

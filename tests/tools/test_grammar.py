@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from claudeprov.errors import ConfigurationError
-from claudeprov.tools.grammar import GRAMMARS, Grammar, grammar_named, grammar_of
+from claudeprov.tools import grammar as module
+from claudeprov.tools.grammar import GRAMMARS, MAX_IN_ERRORS, Grammar, grammar_for, grammar_named, grammar_of
 from claudeprov.tools.outline import outline_file
 from claudeprov.tools.tool import ToolError
 
@@ -41,3 +42,16 @@ def test_a_grammar_that_is_not_installed_is_told_with_what_to_install():
 def test_a_language_that_is_unknown_is_told():
     with pytest.raises(ToolError, match="there are: python, javascript, typescript, tsx"):
         grammar_named("cobol")
+
+
+def test_a_source_that_takes_too_long_to_parse_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_SECONDS", -1)
+    with pytest.raises(ToolError, match="takes more than -1 s to parse"):
+        grammar_for("x.py").parse(b"x " * 10_000)
+
+
+@pytest.mark.parametrize(("path", "unit"), [("x.py", b"("), ("x.js", b"{"), ("x.ts", b"`${")])
+def test_a_source_of_nothing_but_errors_is_not_queried(path: str, unit: bytes):
+    language = grammar_for(path)
+    with pytest.raises(ToolError, match="Too much of it is in syntax errors"):
+        list(language.matches(language.parse(unit * (MAX_IN_ERRORS + 1))))

@@ -253,6 +253,20 @@ def test_a_folder_exchanged_for_a_link_meanwhile_leads_nowhere(root: Root, monke
         root.read("src/deep/secret.txt")
 
 
+def test_a_link_exchanged_for_a_file_meanwhile_is_told_as_such(root: Root, monkeypatch: pytest.MonkeyPatch):
+    link = root.path / "src" / "link.py"
+    link.symlink_to("main.py")
+
+    def exchange() -> None:
+        if link.is_symlink():
+            link.unlink()
+            link.write_text("else")
+
+    exchange_after_look(monkeypatch, "link.py", exchange)
+    with pytest.raises(ToolError, match="changed while it was opened"):
+        root.read("src/link.py")
+
+
 def test_a_file_exchanged_for_a_link_meanwhile_is_not_read(root: Root, monkeypatch: pytest.MonkeyPatch):
     file = root.path / "src" / "main.py"
 

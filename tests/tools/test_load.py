@@ -176,6 +176,16 @@ def test_a_declaration_may_say_of_a_tool_other_than_the_tool_does(written: Any) 
             {"_target_": "claudeprov.mask.masked_text", "effects": ["red"]},
             "tools.declared.a.effects.0 = 'red', from FILE: is none of the values that there are; did you mean read?",
         ),
+        (
+            "a",
+            {"_target_": "claudeprov.tools.text.read_lines", "arguments": {"root": "/no/such/folder"}},
+            "tools.declared.a.arguments.root = '/no/such/folder', from FILE: tools: the root '/no/such/",
+        ),
+        (
+            "a",
+            {"_target_": "claudeprov.tools.text.read_lines", "arguments": {"root": ".", "rot": "."}},
+            "tools.declared.a.arguments.rot = '.', from FILE: is none of its arguments (root, path, start,",
+        ),
         ("a", {"_target": "x"}, "tools.declared.a._target = 'x', from FILE: tools.declared.a has no such key"),
     ],
 )

@@ -328,6 +328,15 @@ async def test_a_paused_turn_goes_back_as_it_is() -> None:
     assert (run.stopped, run.text, run.calls) == ("end_turn", "found", ())
 
 
+async def test_a_call_of_ones_own_in_a_paused_turn_is_answered() -> None:
+    search = [{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}}]
+    provider = ScriptedProvider(answer(search, ADD, stop="pause_turn"), "3")
+    run = await run_tools(provider, QUESTION, TOOLS)
+    assert [message["role"] for message in provider.requests[1].messages] == ["user", "assistant", "user"]
+    assert results(provider.requests[1]) == [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "3"}]
+    assert run.stopped == "end_turn"
+
+
 async def test_a_turn_that_pauses_again_and_again_ends_at_max_rounds() -> None:
     block = [{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}]
     provider = ScriptedProvider(answer(block, stop="pause_turn"))

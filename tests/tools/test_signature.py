@@ -211,7 +211,8 @@ def unknown(x: Nothing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 def no_json(x: socket.socket) -> None: ...
 def kinds(x: type) -> None: ...
 def ahead(x: Annotated[str, Field(pattern="(?=a)b")]) -> None: ...
-def default(x: int = object()) -> None: ...  # type: ignore[assignment]
+def default(x: Any = socket) -> None: ...
+def wrong_default(x: int = "three", *, y: str) -> None: ...  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,8 @@ def default(x: int = object()) -> None: ...  # type: ignore[assignment]
         (no_json, "its types cannot be read: Unable to generate pydantic-core schema"),
         (kinds, "its arguments have no JSON Schema"),
         (ahead, "the tool 'ahead': its types cannot be read: error: look-around"),
-        (default, "its arguments have no JSON Schema: Default value <object object"),
+        (default, "its arguments have no JSON Schema: Default value <module"),
+        (wrong_default, "the default of its parameter x does not fit its type: Input should be a valid integer"),
         (Place, "the tool 'Place': is a class; give a function, or an object of it"),
         (3, "the tool 'int': cannot be called"),
         (lambda: None, "a tool's name is 1 to 64 letters, digits, _ and -"),

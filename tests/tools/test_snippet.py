@@ -92,6 +92,12 @@ async def test_tests_that_fail_are_told_with_what_pytest_said():
 
 
 @pytest.mark.usefixtures("sandbox")
+async def test_tests_that_end_their_process_have_not_passed():
+    shown = await run_tests("import os\nos._exit(0)", TESTS)
+    assert shown.startswith("The process ended before pytest did")
+
+
+@pytest.mark.usefixtures("sandbox")
 async def test_a_file_without_tests_is_told():
     assert (await run_tests(CODE, "x = 1")).startswith("There are no tests")
 

@@ -73,6 +73,7 @@ def test_what_is_no_name_is_told(root: str, name: str):
 def test_a_survey_stops_at_its_bounds_and_says_so(root: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(survey, "MAX_FOUND", 1)
     assert "stopped after 1 places" in find_symbol(root, "parse")
+    assert find_symbol(root, "parse", show="references").startswith("parse: 0 definitions and 1 uses")
     monkeypatch.setattr(survey, "MAX_SECONDS", -1)
     assert "stopped after -1 s" in complexity(root)
 
@@ -182,7 +183,7 @@ def test_files_that_cannot_be_read_are_counted_and_the_others_measured(tmp_path:
     (tmp_path / "b.py").write_text("# " + "long" * 100)
     shown = complexity({"path": str(tmp_path), "max_bytes": 100})
     assert "1 functions in 2 source files" in shown
-    assert "1 files not parsed (too large, too deeply nested or unreadable)" in shown
+    assert "1 files not parsed (too large, faulty, deep or slow to parse, or unreadable)" in shown
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 3_000])
@@ -192,7 +193,7 @@ def test_a_file_that_nests_too_deeply_is_told_and_the_others_are_surveyed(tmp_pa
     assert "1 functions in 2 source files" in complexity(str(tmp_path))
     shown = find_symbol(str(tmp_path), "f")
     assert "f: 1 definitions and 0 uses in 2 source files" in shown
-    assert "1 files not parsed (too large, too deeply nested or unreadable)" in shown
+    assert "1 files not parsed (too large, faulty, deep or slow to parse, or unreadable)" in shown
 
 
 def test_names_are_whole_as_deep_as_a_file_may_nest():
