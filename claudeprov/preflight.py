@@ -66,7 +66,9 @@ def faults(request: MessageRequest, model: Model, estimate: Estimate, *, api_ver
     if model.lifecycle.status == "local":
         return []
     ask = _Ask(request, model, estimate, api_version)
-    return [Fault(rule.name, text) for rule in RULES if (text := rule.refused(ask)) is not None]
+    given = request.model_fields_set
+    asked = [rule for rule in RULES if not given.isdisjoint(rule.about)]
+    return [Fault(rule.name, text) for rule in asked if (text := rule.refused(ask)) is not None]
 
 
 def adapted(
@@ -175,6 +177,8 @@ class Rule(NamedTuple):
     """One thing that models refuse."""
 
     name: str
+    about: tuple[str, ...]
+    """Parameters; where none of them is given, nothing is wrong."""
     refused: Callable[[_Ask], str | None]
     """What is wrong and what is allowed; ``None`` where nothing is wrong, or it is not known."""
     adapt: Callable[[_Ask], Changes | None] | None = None
@@ -401,22 +405,32 @@ def _one_of(allowed: tuple[str, ...]) -> str:
 
 
 RULES = (
-    Rule("sampling", _sampling, lambda ask: dict.fromkeys(_SAMPLING)),
-    Rule("max_tokens", _max_tokens, lambda ask: {"max_tokens": ask.model.max_output_tokens}),
-    Rule("context", _context, _fitting_max_tokens),
-    Rule("thinking", _thinking, _nearest_thinking),
-    Rule("budget_tokens", _budget, _fitting_budget),
-    Rule("tool_choice_while_thinking", _forced_while_thinking, _without_extended_thinking),
-    Rule("effort", _effort, _nearest_effort),
-    Rule("thinking_off", _thinking_off, lambda ask: ask.with_effort(ask.model.capabilities.thinking.off_up_to_effort)),
-    Rule("prefill", _prefill, lambda ask: {"messages": [*ask.request.messages, {"role": "user", "content": _GO_ON}]}),
-    Rule("tool_choice", _tool_choice, _free_tool_choice),
-    Rule("output_format", _output_format),
-    Rule("strict_tools", _strict_tools, _lenient_tools),
-    Rule("system_messages", _system_messages, _as_user_messages),
-    Rule("inference_geo", _geo, lambda ask: {"inference_geo": None}),
-    Rule("speed", _speed, _with_fast_beta),
-    Rule("images", _images),
-    Rule("pdf", _pdf),
+    Rule("sampling", _SAMPLING, _sampling, lambda ask: dict.fromkeys(_SAMPLING)),
+    Rule("max_tokens", ("max_tokens",), _max_tokens, lambda ask: {"max_tokens": ask.model.max_output_tokens}),
+    Rule("context", ("messages",), _context, _fitting_max_tokens),
+    Rule("thinking", ("thinking",), _thinking, _nearest_thinking),
+    Rule("budget_tokens", ("thinking",), _budget, _fitting_budget),
+    Rule("tool_choice_while_thinking", ("tool_choice",), _forced_while_thinking, _without_extended_thinking),
+    Rule("effort", ("output_config",), _effort, _nearest_effort),
+    Rule(
+        "thinking_off",
+        ("thinking",),
+        _thinking_off,
+        lambda ask: ask.with_effort(ask.model.capabilities.thinking.off_up_to_effort),
+    ),
+    Rule(
+        "prefill",
+        ("messages",),
+        _prefill,
+        lambda ask: {"messages": [*ask.request.messages, {"role": "user", "content": _GO_ON}]},
+    ),
+    Rule("tool_choice", ("tool_choice",), _tool_choice, _free_tool_choice),
+    Rule("output_format", ("output_config",), _output_format),
+    Rule("strict_tools", ("tools",), _strict_tools, _lenient_tools),
+    Rule("system_messages", ("messages",), _system_messages, _as_user_messages),
+    Rule("inference_geo", ("inference_geo",), _geo, lambda ask: {"inference_geo": None}),
+    Rule("speed", ("speed",), _speed, _with_fast_beta),
+    Rule("images", ("messages",), _images),
+    Rule("pdf", ("messages",), _pdf),
 )
 """In the order in which they are adapted: what limits another comes first."""
