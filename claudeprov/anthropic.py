@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +18,7 @@ import anthropic
 import httpx2
 from anthropic import AsyncStream, DefaultAioHttpClient
 from anthropic._base_client import get_platform
-from anthropic.lib.credentials import default_credentials
+from anthropic.lib.credentials import CredentialsFile, default_credentials
 
 from claudeprov.chain import Call
 from claudeprov.chunk import MessageChunk, chunk_of_message, chunks_of, lenient_json
@@ -31,6 +32,7 @@ from claudeprov.errors import (
     ProviderError,
 )
 from claudeprov.fault import Limit, broken, late, unanswered
+from claudeprov.login import aws_source, google_project, key_in, login_hint
 from claudeprov.mask import credentials_in, masked_text, masked_within
 from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
@@ -49,12 +51,6 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 _LINGER = 0.25
 """Seconds that a body may take to end after the message has; a connection whose body ended is used again."""
-_LOGIN = "set ANTHROPIC_API_KEY, or log in with a profile of the official SDK"
-_LOGINS = {
-    "bedrock": "set AWS_BEARER_TOKEN_BEDROCK, or configure AWS credentials",
-    "vertex": "run 'gcloud auth application-default login'",
-    "foundry": "set ANTHROPIC_FOUNDRY_API_KEY",
-}
 
 
 class Endpoint:
@@ -96,8 +92,12 @@ class Endpoint:
         else:
             http = httpx2.AsyncClient(transport=transport, follow_redirects=True)
         self._client = _client(settings, http, replay=replay)
+        url = self._client.base_url
+        self._server = url.host, url.port or (80 if url.scheme == "http" else 443)
         # Or else the first call asks a thread for it, whose time is not the clock's.
         self._client._platform = get_platform()
+        self.date: tuple[str, datetime] | None = None
+        """What the header ``date`` of the latest answer said, and when that was by this clock."""
 
     async def __call__(self, call: Call) -> Stream:
         """Send one attempt; return its stream once its first event other than a ping has been read.
@@ -118,6 +118,11 @@ class Endpoint:
     async def models(self) -> list[dict[str, Any]]:
         """Ask the endpoint for its models, the retired ones too, all pages."""
         return await self._in_time(self._pages())
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go, without the path of the API."""
+        return str(self._client.base_url)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -299,9 +304,14 @@ class Endpoint:
         stream: bool = False,
         call: Call | None = None,
     ) -> httpx2.Response:
+        headers = {} if call is None else dict(call.headers)
         if betas:
             path += "?beta=true"
-            options["headers"] = {"anthropic-beta": ",".join(betas)}
+            headers["anthropic-beta"] = ",".join(betas)
+        if headers:
+            options["headers"] = headers
+        if call is not None:
+            call.server = self._server
         response: httpx2.Response
         try:
             if method == "GET":
@@ -313,7 +323,7 @@ class Endpoint:
             else:
                 response = await self._client.post(path, body=body, cast_to=httpx2.Response, options=options)
         except anthropic.APIStatusError as error:
-            _keep_limits(error.response, call)
+            self._keep_head(error.response, call)
             refusal = self._error(error.body, error.response, error.status_code)
             _mask(error)
             if isinstance(refusal, AuthenticationError) and self._drops_token(call):
@@ -329,8 +339,15 @@ class Endpoint:
             if _is_about_credentials(error):
                 raise AuthenticationError(str(error)) from error
             raise InvalidResponseError(f"the answer cannot be read: {type(error).__name__}: {error}") from error
-        _keep_limits(response, call)
+        self._keep_head(response, call)
         return response
+
+    def _keep_head(self, response: httpx2.Response, call: Call | None) -> None:
+        if date := response.headers.get("date"):
+            self.date = date, self._clock.now()
+        if call is not None:
+            call.status = response.status_code
+            call.limits = {name: value for name, value in response.headers.items() if name.startswith(_LIMIT_HEADERS)}
 
     def _error(self, body: object, response: httpx2.Response, status: int | None = None) -> ProviderError:
         credentials = credentials_in(response.request.headers)
@@ -346,11 +363,6 @@ class Endpoint:
         return call is not None and all(attempt.error_code != AuthenticationError.code for attempt in call.attempts)
 
 
-def _keep_limits(response: httpx2.Response, call: Call | None) -> None:
-    if call is not None:
-        call.limits = {name: value for name, value in response.headers.items() if name.startswith(_LIMIT_HEADERS)}
-
-
 def _mask(error: anthropic.APIStatusError) -> None:
     """Mask what the SDK's error shows: the whole body stands in its text, and so in a traceback of ours."""
     credentials = credentials_in(error.request.headers)
@@ -364,8 +376,10 @@ _RawStream = AsyncStream[object]
 _LIMIT_HEADERS = ("anthropic-ratelimit-", "anthropic-priority-", "anthropic-fast-")
 
 
-def has_credentials(settings: EndpointSettings) -> bool:
-    """Whether there are credentials for the endpoint. A platform's library may ask the machine that it runs on.
+def credentials_source(settings: EndpointSettings) -> str | None:
+    """Name where the credentials for the endpoint come from, such as a variable; ``None`` if there are none.
+
+    A platform's library may ask the machine that it runs on.
 
     Raises:
         AuthenticationError: Those that the environment names cannot be used.
@@ -374,12 +388,12 @@ def has_credentials(settings: EndpointSettings) -> bool:
     try:
         match settings.kind:
             case "bedrock":
-                return _has_key("AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_AWS_API_KEY") or _has_aws_credentials()
+                return key_in("AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_AWS_API_KEY") or aws_source()
             case "vertex":
-                return _google_project() is not None
+                return None if google_project() is None else "Google's default credentials"
             case "foundry":
-                return _has_key("ANTHROPIC_FOUNDRY_API_KEY")
-        return _has_key("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") or default_credentials() is not None
+                return key_in("ANTHROPIC_FOUNDRY_API_KEY")
+        return key_in("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") or _profile_source()
     except ImportError as error:
         raise ConfigurationError(
             f"endpoint={settings.kind} needs an extra: pip install 'claudeprov[{settings.kind}]'"
@@ -390,34 +404,14 @@ def has_credentials(settings: EndpointSettings) -> bool:
         raise
 
 
-def _has_key(*names: str) -> bool:
-    """Whether a variable of the environment holds a key; the first that does is the one that is sent."""
-    for name in names:
-        if key := os.environ.get(name):
-            if not key.isprintable():
-                raise AuthenticationError(
-                    f"{name} cannot be sent: it holds a line break or another such character; set it to the key alone"
-                )
-            return True
-    return False
-
-
-def _has_aws_credentials() -> bool:
-    import boto3
-
-    return boto3.Session().get_credentials() is not None
-
-
-def _google_project() -> str | None:
-    """The project of Google's default credentials, empty if they have none; ``None`` if there are none."""
-    import google.auth
-    from google.auth.exceptions import DefaultCredentialsError
-
-    try:
-        _, project = google.auth.default()
-    except DefaultCredentialsError:
+def _profile_source() -> str | None:
+    found = default_credentials()
+    if found is None:
         return None
-    return project or ""
+    if not isinstance(found.provider, CredentialsFile):
+        return "workload identity federation"
+    name = os.environ.get("ANTHROPIC_PROFILE")
+    return f"a profile of the official SDK{f' ({name})' if name else ''}"
 
 
 def _is_about_credentials(error: Exception) -> bool:
@@ -425,17 +419,12 @@ def _is_about_credentials(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("anthropic", "botocore", "google")
 
 
-def login_hint(kind: str) -> str:
-    """What to do where there are no credentials for an endpoint of that kind."""
-    return _LOGINS.get(kind, _LOGIN)
-
-
 def _client(settings: EndpointSettings, http: httpx2.AsyncClient, *, replay: bool) -> Any:
     """The SDK's client for the endpoint. A replay gets one that looks for no credentials."""
     kind = settings.kind
     if kind == "compatible" and settings.base_url is None and not replay:
         raise ConfigurationError("endpoint=compatible needs endpoint.base_url, such as http://127.0.0.1:8085")
-    if not replay and not has_credentials(settings):
+    if not replay and credentials_source(settings) is None:
         raise AuthenticationError(
             f"no credentials for endpoint={kind}: {login_hint(kind)}; or replay recorded sessions with cassette=replay"
         )
@@ -454,7 +443,7 @@ def _client(settings: EndpointSettings, http: httpx2.AsyncClient, *, replay: boo
             case "vertex":
                 project = settings.project_id or os.environ.get("ANTHROPIC_VERTEX_PROJECT_ID") or key
                 region = settings.region or os.environ.get("CLOUD_ML_REGION") or "global"
-                if not (project := project or _google_project()):
+                if not (project := project or google_project()):
                     raise ValueError("no project: set endpoint.project_id or ANTHROPIC_VERTEX_PROJECT_ID")
                 return anthropic.AsyncAnthropicVertex(region=region, project_id=project, access_token=key, **shared)
             case "foundry":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,24 +21,29 @@ from claudeprov.stream import Stream
 class Call:
     """One request of the user's, with all its attempts and the reading of its stream.
 
-    A layer may replace ``request`` and ``endpoint``, set ``deadline``, and add to ``queue``, ``backoff`` and
-    ``checks``; what it keeps for itself during a call belongs into local variables.
+    A layer may replace ``request`` and ``endpoint``, set ``deadline``, and add to ``queue``, ``backoff``, ``checks``,
+    ``around`` and ``headers``; what it keeps for itself during a call belongs into local variables.
     """
 
     __slots__ = (
         "__weakref__",
+        "around",
         "attempts",
         "backoff",
         "checks",
         "clock",
         "deadline",
         "endpoint",
+        "headers",
         "id",
+        "leaving",
         "limits",
         "queue",
         "request",
+        "server",
         "started",
         "started_at",
+        "status",
         "tags",
     )
 
@@ -67,8 +73,19 @@ class Call:
         """The HTTP requests made so far."""
         self.limits: Mapping[str, str] = {}
         """The rate-limit headers of the latest attempt's answer."""
+        self.server: tuple[str, int] | None = None
+        """Host and port that the latest attempt went to."""
+        self.status: int | None = None
+        """The HTTP status of the latest attempt's answer."""
+        self.headers: dict[str, str] = {}
+        """Headers of its requests beside those that an endpoint makes."""
         self.checks: list[Callable[[], Awaitable[None]]] = []
         """What whoever makes a further attempt awaits first; a check raises where none is to be made."""
+        self.around: list[Callable[[Call], AbstractContextManager[object]]] = []
+        """What holds during each attempt; it is let go when ``attempts`` has that."""
+
+        self.leaving: list[Callable[[], None]] = []
+        """What is called in the reader's context when he leaves the stream, read or not."""
 
     @property
     def route(self) -> str:
@@ -80,11 +97,22 @@ class Call:
         self.started: float = self.clock.monotonic()
         self.started_at: datetime = self.clock.now()
 
+    def leave(self, *_: object) -> None:
+        """Its reader leaves."""
+        for leave in self.leaving:
+            leave()
+
     async def attempt(self, open_stream: Next) -> Stream:
         """Open a stream by one HTTP request, and take down among ``attempts`` how that went."""
+        with ExitStack() as held:
+            for hold in self.around:
+                held.enter_context(hold(self))
+            return await self._attempt(open_stream)
+
+    async def _attempt(self, open_stream: Next) -> Stream:
         started = self.clock.monotonic()
         waited = self.backoff - sum(attempt.waited for attempt in self.attempts)
-        self.limits = {}
+        self.limits, self.status, self.server = {}, None, None
         request_id = error_code = None
         try:
             stream = await open_stream(self)

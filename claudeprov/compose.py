@@ -386,8 +386,6 @@ def _counts(
         return False
     others = [option for option in repository.get_group_options(group, ObjectType.CONFIG) if option != "off"]
     what = f"the group {group} is off; choose {group}={' or '.join(others)} too"
-    if not others:
-        what = f"the group {group} has only the option off"
     raise configuration_error(problem(assignment.key, what, assignment.origin, value=assignment.value))
 
 

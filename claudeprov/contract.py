@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from claudeprov.catalog import Capabilities, Model
+from claudeprov.doctor.check import Check
 from claudeprov.errors import ProviderError
 from claudeprov.limits import RouteLimits
 from claudeprov.request import MessageRequest
@@ -16,12 +17,16 @@ from claudeprov.tokens import TokenCount
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the endpoint answers."""
+    """Whether calls can be expected to work."""
 
     ok: bool
+    """Whether nothing is at fault that calls need; a ledger's database is not, for rows wait for it."""
     seconds: float
-    """Until its answer."""
+    """How long the look took."""
     error: ProviderError | None = None
+    """What calls would meet, by the first such fault."""
+    checks: tuple[Check, ...] = ()
+    """What was looked at: ``endpoint``, ``clock``, ``breaker``, ``redis``, ``database``."""
 
 
 class AIProvider(Protocol):
@@ -56,7 +61,7 @@ class AIProvider(Protocol):
         ...
 
     async def health_check(self) -> Health:
-        """Whether the endpoint answers; costs no tokens."""
+        """Whether calls can be expected to work; costs no tokens, and may be asked each second."""
         ...
 
     def rate_limits(self) -> Mapping[str, RouteLimits]:

@@ -177,6 +177,8 @@ class _Terms(NamedTuple):
 
 
 def _get(source: Any, name: str) -> Any:
+    if type(source) is dict:  # asked for thirty fields a response, and nearly always this
+        return source.get(name)
     if isinstance(source, str | int | float | list | tuple):
         raise _MalformedError(f"{source!r} stands where an object with a field {name} belongs")
     return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
@@ -184,7 +186,7 @@ def _get(source: Any, name: str) -> Any:
 
 def _list(source: Any, name: str) -> list[Any]:
     value = _get(source, name)
-    if not isinstance(value, list | tuple | None):
+    if value is not None and not isinstance(value, list | tuple):
         raise _MalformedError(f"{name} = {value!r}, which is no list")
     return list(value or ())
 

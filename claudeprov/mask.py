@@ -9,11 +9,12 @@ from typing import Any
 MASK = "**********"
 
 _SECRET = re.compile(
-    r"\bsk-(?:ant|proj|svcacct|admin)-[\w-]+|\bsk-[A-Za-z0-9]{20,}"  # Anthropic's and OpenAI's keys
+    r"(?<![A-Za-z0-9])sk-(?:(?:ant|proj|svcacct|admin)-[\w-]+|[A-Za-z0-9]{20,})"  # Anthropic's and OpenAI's keys
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{30,}|\bgh[pousr]_\w{20,}"
+    r"|(?<=hooks\.slack\.com/)[\w/-]+"
     r"|(?<=Bearer )[\w.~+/=-]{8,}|(?<=://)[^/@\s]+(?=@)|(?<=password=)[^&\s'\"]+"
 )
-_CREDENTIAL_HEADER = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
+_CREDENTIAL_HEADER = re.compile(r"auth|key|token|secret|cookie|passw", re.IGNORECASE)
 _SHORTEST = 8
 """Characters of a credential; one of fewer may stand anywhere by chance: servers that need none get ``none``."""
 _DEEPEST = 20

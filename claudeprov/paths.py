@@ -28,6 +28,13 @@ def cassettes_dir() -> Path:
     return _shipped("cassettes")
 
 
+def default_cassettes(*, replay: bool) -> Path:
+    """Return the cassettes of a configuration that names none: ``cassettes`` in the current folder; where a replay
+    finds none there, those that ship with claudeprov."""
+    own = Path("cassettes")
+    return cassettes_dir() if replay and not own.is_dir() else own
+
+
 def file_name(text: str) -> str:
     """Make a plain name of a file or folder of *text*, such as a model's id.
 

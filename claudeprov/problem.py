@@ -91,6 +91,8 @@ def masked(key: str, value: Any) -> Any:
     """Return *value* as it may be shown: ``**********`` under a sensitive key, and for a secret within a text."""
     if value is not None and _SENSITIVE.search(key):
         return MASK
+    if isinstance(value, str) and "://" in value and (key == "url_env" or key.startswith("alerts.channels.")):
+        return MASK  # a variable's name may be shown, but not the URL that somebody gave in its place
     if isinstance(value, Mapping):
         return {name: masked(str(name), item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -17,12 +17,13 @@ from claudeprov.chain import Call, Middleware, Next, chain
 from claudeprov.clock import SYSTEM_CLOCK, Clock
 from claudeprov.contract import Health
 from claudeprov.counter import TokenCounter
+from claudeprov.doctor.health import HealthCheck
 from claudeprov.endpoints import Endpoints
-from claudeprov.errors import AuthenticationError, CassetteError, ConfigurationError, ProviderError
+from claudeprov.errors import AuthenticationError, CassetteError, ConfigurationError
 from claudeprov.limits import RouteLimits, read_limits
 from claudeprov.listing import merged
 from claudeprov.notice import Notices
-from claudeprov.paths import cassettes_dir
+from claudeprov.paths import default_cassettes
 from claudeprov.pricing import PriceBook
 from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from claudeprov.tools.stream import ToolStream
 
 _log = logging.getLogger(__name__)
+
+_NOT_OPEN = "the provider is not open: use 'async with', or call initialize() first"
 
 T = TypeVar("T")
 
@@ -78,6 +81,7 @@ class AnthropicClaudeProvider:
         self._transport = transport
         self._suite = suite
         self._endpoints: Endpoints | None = None
+        self._health: HealthCheck | None = None
         self._state: State | None = None
         self._layers: list[Middleware] = []
         self._limits: dict[str, Mapping[str, str]] = {}
@@ -127,26 +131,33 @@ class AnthropicClaudeProvider:
             state=self._state,
             estimator=self.estimator,
             models=lambda name: self._catalog.get(name),
+            limits=self.rate_limits,
             replay=mode == "replay",
         )
-        if mode != "live":
-            with self._explained():
-                self._cassette = self._open_cassette(mode)
-            if self.cassette_note:
-                _log.info("%s", self.cassette_note)
-        self._endpoints = Endpoints(
-            settings.deadline,
-            self._clock,
-            transport=self._cassette or self._transport,
-            replay=mode == "replay" or self._transport is not None,
-            price=self._price,
-        )
-        self._open_stream = chain(self._layers, self._attempt)
         try:
+            if mode != "live":
+                with self._explained():
+                    self._cassette = self._open_cassette(mode)
+                if self.cassette_note:
+                    _log.info("%s", self.cassette_note)
+            self._endpoints = Endpoints(
+                settings.deadline,
+                self._clock,
+                transport=self._cassette or self._transport,
+                replay=mode == "replay" or self._transport is not None,
+                price=self._price,
+            )
+            self._open_stream = chain(self._layers, self._attempt)
+            self._health = HealthCheck(
+                settings, self._clock, self._state, service=self._ready, explained=self._explained
+            )
             self._endpoints.get(settings.endpoint)
             if settings.fallback is not None:
                 self._endpoints.look_at(candidate.endpoint for candidate in settings.fallback.to if candidate.endpoint)
             await self._state.open()
+            for layer in self._layers:
+                if begin := getattr(layer, "open", None):
+                    await begin()
         except BaseException:
             await self.dispose()
             raise
@@ -160,6 +171,7 @@ class AnthropicClaudeProvider:
         endpoints, self._endpoints = self._endpoints, None
         state, self._state = self._state, None
         layers, self._layers = self._layers, []
+        health, self._health = self._health, None
         self._open_stream = self._not_initialized
         async with AsyncExitStack() as closing:  # in reverse, and each even if another fails to
             if state is not None:
@@ -169,6 +181,8 @@ class AnthropicClaudeProvider:
                     closing.push_async_callback(close)
             if endpoints is not None:
                 closing.push_async_callback(endpoints.close)
+            if health is not None:
+                closing.push_async_callback(health.close)
             for stream in [stream for stream in self._streams if stream.active]:
                 closing.push_async_callback(stream.cancel)
 
@@ -364,19 +378,13 @@ class AnthropicClaudeProvider:
         return self._catalog
 
     async def health_check(self) -> Health:
-        """Whether the endpoint answers: by its list of models, or on a platform, which has none, a count of tokens."""
-        started = self._clock.monotonic()
-        error: ProviderError | None = None
-        try:
-            if self.settings.endpoint.kind in ("anthropic", "compatible"):
-                await self.list_models(live=True)
-            else:
-                hi = {"model": self._served(self.settings.model.id), "messages": [{"role": "user", "content": "Hi"}]}
-                with self._explained():
-                    await self._ready().count_tokens(hi)
-        except ProviderError as failure:
-            error = failure
-        return Health(error is None, self._clock.monotonic() - started, error)
+        """Whether calls can be expected to work: the endpoint, the clock, the breaker, Redis and the ledger's database.
+
+        It costs no tokens, raises nothing, and looks at most once in ten seconds, for five at most.
+        """
+        if self._health is None:
+            return Health(False, 0.0, ConfigurationError(_NOT_OPEN))
+        return await self._health()
 
     def rate_limits(self) -> Mapping[str, RouteLimits]:
         """What is known of the rate limits of each route that was used, by its name; empty before the first call."""
@@ -416,7 +424,7 @@ class AnthropicClaudeProvider:
         except CassetteError as error:
             if not self._without_credentials:
                 raise
-            from claudeprov.anthropic import login_hint
+            from claudeprov.login import login_hint
 
             kind = self.settings.endpoint.kind
             raise AuthenticationError(
@@ -430,7 +438,7 @@ class AnthropicClaudeProvider:
 
     def _ready(self, endpoint: EndpointSettings | None = None) -> Endpoint:
         if self._endpoints is None:
-            raise ConfigurationError("the provider is not open: use 'async with', or call initialize() first")
+            raise ConfigurationError(_NOT_OPEN)
         return self._endpoints.get(endpoint or self.settings.endpoint)
 
     def _served(self, name: str | None) -> str | None:
@@ -460,9 +468,9 @@ class AnthropicClaudeProvider:
             return mode
         if self._transport is not None:
             return "live"
-        from claudeprov.anthropic import has_credentials
+        from claudeprov.anthropic import credentials_source
 
-        self._without_credentials = not has_credentials(self.settings.endpoint)
+        self._without_credentials = credentials_source(self.settings.endpoint) is None
         return "replay" if self._without_credentials else "live"
 
     def _open_cassette(self, mode: Literal["replay", "record"]) -> httpx2.AsyncBaseTransport:
@@ -471,7 +479,7 @@ class AnthropicClaudeProvider:
         from claudeprov.cassette import open_transport
 
         cassette = self.settings.cassette
-        path = Path(cassette.path) if cassette.path else default_cassettes(mode)
+        path = Path(cassette.path) if cassette.path else default_cassettes(replay=mode == "replay")
         return open_transport(
             mode,
             path,
@@ -484,10 +492,3 @@ class AnthropicClaudeProvider:
             ignore=cassette.ignore,
             scrub=cassette.scrub,
         )
-
-
-def default_cassettes(mode: Mode) -> Path:
-    """The cassettes of a configuration that names none: ``cassettes`` in the current folder; where a replay finds none
-    there, those that ship with claudeprov."""
-    own = Path("cassettes")
-    return cassettes_dir() if mode == "replay" and not own.is_dir() else own

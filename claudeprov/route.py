@@ -18,5 +18,10 @@ def route_of(endpoint: EndpointSettings, model: str | None) -> str:
     service: str = endpoint.kind
     if endpoint.base_url:
         service += f"@{urlsplit(endpoint.base_url).netloc}"
+    return f"{service}/{group_of(model)}"
+
+
+def group_of(model: str | None) -> str | None:
+    """Name the group of models that *model*, an id or alias, is limited with; one that is not known is its own."""
     known = catalog().get(model or "")
-    return f"{service}/{(known and (known.rate_limit_bucket or known.id)) or model}"
+    return (known and (known.rate_limit_bucket or known.id)) or model

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from weakref import ref
 
 from claudeprov.chunk import MessageChunk
 from claudeprov.errors import ProviderError, ServiceError, StreamInterruptedError
@@ -86,6 +87,7 @@ class Stream:
         self._inner: tuple[_Taps, int] = ({}, 0)
         self._ended: float | None = None
         self._broken: Exception | None = None
+        self._final: MessageResponse | None = None
 
     @property
     def response(self) -> MessageResponse:
@@ -209,7 +211,12 @@ class Stream:
 
 
 def response_of(call: Call, stream: Stream | None) -> MessageResponse:
-    """What has arrived of *call*'s answer; *stream* is ``None`` where no attempt has opened one."""
+    """What has arrived of *call*'s answer; *stream* is ``None`` where no attempt has opened one.
+
+    Once a stream has ended it is the same object, so that all who ask for its cost price it once.
+    """
+    if stream is not None and stream._final is not None:
+        return stream._final
     ended = first = None
     if stream is not None:
         first, completed = stream.first_chunk, stream.snapshot.completed_at
@@ -225,7 +232,7 @@ def response_of(call: Call, stream: Stream | None) -> MessageResponse:
     if stream is None:
         return MessageResponse({}, timing, tuple(call.attempts))
     snapshot = stream.snapshot
-    return MessageResponse(
+    response = MessageResponse(
         snapshot.message(),
         timing,
         tuple(call.attempts),
@@ -234,6 +241,9 @@ def response_of(call: Call, stream: Stream | None) -> MessageResponse:
         snapshot.tool_json(),
         stream.joins,
     )
+    if stream.outcome is not None:
+        stream._final = response
+    return response
 
 
 class MessageStream:
@@ -262,6 +272,7 @@ class MessageStream:
         self._free.set()
         self._reader: asyncio.Task[Any] | None = None
         self._closing: asyncio.Future[None] | None = None
+        self._loop: ref[AsyncGenerator[Any, None]] | None = None
 
     @property
     def response(self) -> MessageResponse:
@@ -283,9 +294,12 @@ class MessageStream:
         """Whether chunks wait that came with the same network read as the latest one."""
         return self._stream is not None and length_hint(self._stream.pending) > 0
 
-    async def text(self) -> AsyncIterator[str]:
+    def text(self) -> AsyncIterator[str]:
         """Iterate over the text only."""
-        async with aclosing(aiter(self)) as chunks:
+        return self._watched(self._text())
+
+    async def _text(self) -> AsyncGenerator[str, None]:
+        async with aclosing(self._chunks()) as chunks:
             async for chunk in chunks:
                 if chunk.text:
                     yield chunk.text
@@ -305,7 +319,16 @@ class MessageStream:
             self._closing = asyncio.ensure_future(self._close("cancelled"))
         return asyncio.shield(self._closing)
 
-    async def __aiter__(self) -> AsyncGenerator[MessageChunk, None]:
+    def __aiter__(self) -> AsyncGenerator[MessageChunk, None]:
+        return self._watched(self._chunks())
+
+    def _watched(self, loop: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
+        """Notice that the reader leaves *loop*: a bare ``break`` has it closed later, and by another task."""
+        if not self._entered:
+            self._loop = ref(loop, self._call.leave)
+        return loop
+
+    async def _chunks(self) -> AsyncGenerator[MessageChunk, None]:
         try:
             stream = await self._opened()
             while stream is not None:
@@ -332,8 +355,11 @@ class MessageStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.active:
-            await self.cancel()
+        try:
+            if self.active:
+                await self.cancel()
+        finally:
+            self._call.leave()
 
     def __del__(self) -> None:
         stream = self._stream

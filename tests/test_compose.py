@@ -127,7 +127,6 @@ def test_whoever_turns_a_group_off_overrules_the_values_below_him(monkeypatch: p
     monkeypatch.setenv("CLAUDEPROV_RETRY_MAX_ATTEMPTS", "6")
     assert compose(["retry=off"]).retry is None
     assert "the group retry is off; choose retry=aggressive or patient" in message("retry=off", "retry.base=1")
-    assert "the group alerts has only the option off" in message("alerts.rule=1")
 
 
 def test_the_environment_reaches_every_kind_of_key(monkeypatch: pytest.MonkeyPatch) -> None:

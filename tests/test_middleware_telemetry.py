@@ -1,42 +1,97 @@
-"""What is logged of each call, through structlog, and what it costs when nobody listens."""
+"""The layer that tells observers of each call: what they see, and that they touch nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+from contextlib import contextmanager
 from random import Random
 
 import pytest
-import structlog
 
 from claudeprov.errors import OverloadedError, ServerError
 from claudeprov.middleware.retry import Retry
 from claudeprov.middleware.telemetry import Telemetry
+from claudeprov.notice import Notices
 from claudeprov.settings.retry import RetrySettings
-from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
+from claudeprov.settings.telemetry import TelemetrySettings
+from claudeprov.telemetry import Observer
+from claudeprov.telemetry.log import Log
+from claudeprov.telemetry.names import Names
+from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware
 from claudeprov.testing.clock import settle
 
-HI = {"messages": [{"role": "user", "content": "a secret question"}], "model": "claude-haiku-4-5"}
+HI = {"messages": [{"role": "user", "content": "Hi"}], "model": "claude-haiku-4-5"}
 
 
-@pytest.fixture
-def events():
-    """What the application's structlog is handed."""
-    got = []
+class Diary(Observer):
+    """Writes down what it sees, under its name."""
 
-    def take(logger, method, event):
-        got.append(event | {"level": method, "logger": logger.name})
-        raise structlog.DropEvent
+    def __init__(self, seen, name="it"):
+        self.seen = seen
+        self.name = name
 
-    structlog.configure(processors=[structlog.contextvars.merge_contextvars, take])
-    yield got
-    structlog.reset_defaults()
+    def _write(self, *words):
+        self.seen.append((self.name, *words))
+
+    @contextmanager
+    def opening(self, call):
+        self._write("opening")
+        try:
+            yield
+        except BaseException as error:
+            self._write("not opened", type(error).__name__)
+            raise
+        self._write("opening is over")
+
+    @contextmanager
+    def attempting(self, call):
+        self._write("attempt", len(call.attempts) + 1)
+        try:
+            yield
+        finally:
+            self._write("attempted", call.attempts[-1].error_code)
+
+    def opened(self, call, stream):
+        self._write("opened", stream.call is call)
+
+    def ended(self, call, outcome, response):
+        self._write("ended", outcome.kind, response.text)
+
+    def noticed(self, notice):
+        self._write(notice.name)
+
+    def close(self):
+        self._write("closed")
 
 
-@pytest.fixture(autouse=True)
-def listening(caplog):
-    caplog.set_level(logging.INFO, logger="claudeprov")
+class Broken(Observer):
+    """Fails at everything."""
+
+    def __init__(self, at="entry"):
+        self.at = at
+
+    @contextmanager
+    def opening(self, call):
+        if self.at == "entry":
+            raise KeyError("a bug")
+        yield
+        raise KeyError("a bug")
+
+    attempting = opening
+
+    def opened(self, call, stream):
+        raise KeyError("a bug")
+
+    def ended(self, call, outcome, response):
+        raise KeyError("a bug")
+
+    def noticed(self, notice):
+        raise KeyError("a bug")
+
+    def close(self):
+        raise KeyError("a bug")
 
 
 @pytest.fixture
@@ -44,115 +99,99 @@ def clock():
     return ManualClock()
 
 
-async def test_keeps_the_contract():
-    await check_middleware(Telemetry)
+@pytest.fixture
+def seen():
+    return []
 
 
-async def test_a_call_is_told_at_its_start_and_at_its_end(events, clock):
-    start, *rest = text_events("a", "b", model="claude-haiku-4-5")
-    provider = ScriptedProvider([2, start, 3, *rest], layers=[Telemetry()], clock=clock)
-    await clock.run(provider.send_message(HI))
-    started, ended = events
-    assert started == {
-        "event": "call.started",
-        "level": "info",
-        "logger": "claudeprov",
-        "call_id": ended["call_id"],
-        "model": "claude-haiku-4-5",
-        "tags": {},
-    }
-    assert str(ended.pop("cost_usd")) == "0.000011"
-    assert ended == {
-        "event": "call.ended",
-        "level": "info",
-        "logger": "claudeprov",
-        "call_id": started["call_id"],
-        "kind": "read",
-        "attempts": 1,
-        "model": "claude-haiku-4-5",
-        "stop_reason": "end_turn",
-        "input_tokens": 1,
-        "output_tokens": 2,
-        "first_chunk": 2,
-        "queue": 0,
-        "backoff": 0,
-        "total": 5,
-        "tags": {},
-    }
+@pytest.mark.parametrize("form", ["none", "quiet", "listening", "broken"])
+async def test_keeps_the_contract(form, caplog):
+    caplog.set_level(logging.INFO if form == "listening" else logging.CRITICAL, logger="claudeprov")
+    observers = {"none": [], "broken": [Broken(), Broken("exit")]}.get(form, [Names(), Log(TelemetrySettings())])
+    await check_middleware(lambda: Telemetry(observers))
 
 
-async def test_each_retry_is_told_with_what_made_it_needful(events, clock):
-    retry = Retry(RetrySettings(), clock=clock, random=Random(1))
-    errors = [OverloadedError("529", retry_after=60), ServerError("500", retry_after=60)]
-    provider = ScriptedProvider(*errors, "Hello", layers=[Telemetry(), retry], clock=clock)
-    await clock.run(provider.send_message(HI))
-    told = [(event["attempt"], event["waited"], event["error"]) for event in events if event["event"] == "call.retried"]
-    assert told == [(2, 60, "overloaded"), (3, 60, "server_error")]
+async def test_an_observer_sees_a_call_from_its_opening_to_its_end(seen, clock):
+    notices = Notices(clock)
+    retry = Retry(RetrySettings(), clock=clock, random=Random(1), notices=notices)
+    layers = [Telemetry([Diary(seen)], notices), retry]
+    await clock.run(ScriptedProvider(OverloadedError("529"), "Hello", layers=layers, clock=clock).send_message(HI))
+    assert [words[1:] for words in seen] == [
+        ("opening",),
+        ("attempt", 1),
+        ("attempted", "overloaded"),
+        ("retry.waiting",),
+        ("attempt", 2),
+        ("attempted", None),
+        ("opening is over",),
+        ("opened", True),
+        ("ended", "read", "Hello"),
+    ]
 
 
-@pytest.mark.parametrize(
-    "answer", [ServerError("500"), [*text_events("Hel")[:3], ServerError("broken off")]], ids=["opening", "reading"]
-)
-async def test_a_failure_is_told_with_its_code(events, answer):
-    with pytest.raises(ServerError):
-        await ScriptedProvider(answer, layers=[Telemetry()]).send_message(HI)
-    assert [event["event"] for event in events] == ["call.started", "call.ended"]
-    assert events[-1]["kind"] == "failed"
-    assert events[-1]["error"] == "server_error"
+async def test_the_first_to_see_a_call_begin_is_the_last_to_see_it_end(seen):
+    layer = Telemetry([Diary(seen, "first"), Diary(seen, "second")])
+    await ScriptedProvider("Hello", layers=[layer]).send_message(HI)
+    at = {what: [who for who, name, *_ in seen if name == what] for _, what, *_ in seen}
+    assert at.pop("attempted") == at.pop("opening is over") == at.pop("ended") == ["second", "first"]
+    assert set(map(tuple, at.values())) == {("first", "second")}
 
 
-async def test_a_bug_is_told_by_its_name(events):
-    with pytest.raises(KeyError):
-        await ScriptedProvider(KeyError("a bug"), layers=[Telemetry()]).send_message(HI)
-    assert events[-1]["error"] == "KeyError"
+@pytest.mark.parametrize("error", [ServerError("500"), RuntimeError("a bug")])
+async def test_a_call_that_cannot_be_opened_ends(seen, error):
+    with pytest.raises(type(error)):
+        await ScriptedProvider(error, layers=[Telemetry([Diary(seen)])]).send_message(HI)
+    assert seen[-2:] == [("it", "not opened", type(error).__name__), ("it", "ended", "failed", "")]
 
 
-async def test_a_call_that_is_cancelled_while_it_opens_is_told(events, clock):
-    provider = ScriptedProvider([math.inf, "never"], layers=[Telemetry()], clock=clock)
+async def test_a_call_that_is_cancelled_while_it_opens_ends(seen, clock):
+    provider = ScriptedProvider([math.inf, "never"], layers=[Telemetry([Diary(seen)])], clock=clock)
     task = asyncio.ensure_future(provider.send_message(HI))
     await settle()
     task.cancel()
     await settle()
-    assert events[-1]["kind"] == "cancelled"
-    assert "error" not in events[-1]
+    assert seen[-1] == ("it", "ended", "cancelled", "")
 
 
-async def test_the_calls_id_is_bound_while_it_opens_and_not_in_the_readers_code(events):
-    async def logging_layer(call, call_next):
-        structlog.get_logger().warning("hello", logger=None)
+@pytest.mark.parametrize("at", ["entry", "exit"])
+async def test_an_observer_that_fails_touches_neither_the_call_nor_the_others(seen, clock, caplog, at):
+    notices = Notices(clock)
+    layer = Telemetry([Broken(at), Diary(seen), Broken(at)], notices)
+    response = await ScriptedProvider("Hello", layers=[layer]).send_message(HI)
+    notices.post("breaker.changed")
+    await layer.close()
+    assert response.text == "Hello"
+    assert [words[1] for words in seen] == [
+        *("opening", "attempt", "attempted", "opening is over", "opened", "ended"),
+        *("breaker.changed", "closed"),
+    ]
+    assert caplog.text.count("KeyError: 'a bug'") == 12
+
+
+async def test_the_error_of_a_call_comes_through_an_observer_that_fails():
+    with pytest.raises(ServerError):
+        await ScriptedProvider(ServerError("500"), layers=[Telemetry([Broken(), Broken("exit")])]).send_message(HI)
+
+
+async def test_nothing_is_held_or_left_for_what_no_observer_wants_to_see():
+    async with ScriptedProvider("Hello", layers=[Telemetry([Observer()])]).send_message(HI) as stream:
+        assert stream._call.around == []
+    async with ScriptedProvider("Hello", layers=[Telemetry()]).send_message(HI) as stream:
+        assert stream._stream._ends == []
+
+
+async def test_a_call_that_passes_twice_is_told_of_each_attempt_once(seen):
+    async def twice(call, call_next):
+        await (await call_next(call)).close()
         return await call_next(call)
 
-    class Named:
-        name = "application"
-
-        def warning(self, *args, **kwargs):
-            pass
-
-    structlog.configure(logger_factory=Named)
-    await ScriptedProvider("Hello", layers=[Telemetry(), logging_layer]).send_message(HI)
-    assert events[1]["event"] == "hello"
-    assert events[1]["call_id"] == events[0]["call_id"]
-    assert structlog.contextvars.get_contextvars() == {}
+    await ScriptedProvider("a", "b", layers=[twice, Telemetry([Diary(seen)])]).send_message(HI)
+    assert [words[1:] for words in seen if words[1] == "attempt"] == [("attempt", 1), ("attempt", 2)]
 
 
-async def test_an_application_without_structlog_gets_lines_of_keys_and_values(caplog, capsys):
-    await ScriptedProvider("a secret answer", layers=[Telemetry()]).send_message(HI)
-    lines = [record.getMessage() for record in caplog.records if record.name == "claudeprov"]
-    assert lines[0].startswith("call_id=call_") or lines[0].startswith("event=call.started")
-    assert "event=call.ended" in lines[1]
-    assert "output_tokens=1" in lines[1]
-    assert capsys.readouterr() == ("", "")
+async def test_what_sends_is_closed_after_the_observers(seen):
+    async def close():
+        seen.append(("exporter", "closed"))
 
-
-async def test_neither_prompt_nor_answer_is_told(events):
-    await ScriptedProvider("a secret answer", layers=[Telemetry()]).send_message(HI)
-    assert "secret" not in str(events)
-
-
-async def test_nothing_is_done_while_nobody_listens(events):
-    logging.getLogger("claudeprov").setLevel(logging.WARNING)
-    provider = ScriptedProvider("Hello", layers=[Telemetry()])
-    async with provider.send_message(HI) as stream:
-        assert stream._stream._ends == []
-        await stream
-    assert events == []
+    await Telemetry([Diary(seen)], close=close).close()
+    assert seen == [("it", "closed"), ("exporter", "closed")]

@@ -40,7 +40,7 @@ def test_the_origin_is_that_of_the_key_or_of_what_is_in_it_or_of_what_holds_it()
 def test_siblings_are_the_keys_of_a_group_or_the_top() -> None:
     assert "max_attempts" in siblings("retry")
     assert {"retry", "max_tokens"} < set(siblings(""))
-    assert siblings("alerts") == ()
+    assert siblings("alerts.rules.mine")[:2] == ("measure", "above")
 
 
 def test_siblings_are_also_those_in_a_list_or_under_names_of_the_users_own() -> None:

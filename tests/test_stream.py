@@ -319,6 +319,10 @@ class TestIterating:
                     assert stream.response.stop_reason is None
             assert stream.response.stop_reason == "end_turn"
 
+    async def test_the_response_stays_the_same_once_the_stream_has_ended(self):
+        stream = send("Hello")
+        assert await stream is stream.response
+
 
 class TestPeeking:
     async def test_takes_nothing_from_the_reader(self):

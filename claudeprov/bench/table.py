@@ -25,15 +25,15 @@ def task_table(rows: Iterable[Row]) -> Table:
 
 def summary_table(results: Sequence[RunResult]) -> Table:
     """The numbers of one run below each other, or a line for each of several runs."""
-    cells = [_cells(result) for result in results]
-    if len(cells) == 1:
+    lines = [cells(result) for result in results]
+    if len(lines) == 1:
         table = _table("", "")
         table.show_header = False
-        for name, cell in cells[0].items():
+        for name, cell in lines[0].items():
             table.add_row(name, cell)
         return table
-    table = _table("run", *cells[0])
-    for label, line in zip(_labels(results), cells, strict=True):
+    table = _table("run", *lines[0])
+    for label, line in zip(labels(results), lines, strict=True):
         table.add_row(label, *line.values())
     return table
 
@@ -47,11 +47,12 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _cells(result: RunResult) -> dict[str, str]:
+def cells(result: RunResult) -> dict[str, str]:
+    """What is told of a run, by its name."""
     summary = result.summary
-    cells = {"passed": _score(summary.score)}
-    cells |= {kind: _score(score) for kind, score in summary.by_kind.items()}
-    return cells | {
+    scores = {"passed": _score(summary.score)}
+    scores |= {kind: _score(score) for kind, score in summary.by_kind.items()}
+    return scores | {
         "latency p50/p95/p99": _seconds(summary.latency_seconds, "p50", "p95", "p99") + _TIMING[result.timing],
         "first chunk p50/p95": _seconds(summary.first_chunk_seconds, "p50", "p95") + _TIMING[result.timing],
         "tokens in/out": f"{_number(summary.input_tokens)} / {_number(summary.output_tokens)}",
@@ -88,9 +89,9 @@ def _number(value: int | None) -> str:
     return _NONE if value is None else f"{value:,}"
 
 
-def _labels(results: Sequence[RunResult]) -> list[str]:
+def labels(results: Sequence[RunResult]) -> list[str]:
     """Name each run by the settings in which the runs differ; a model stands for all that is known of it."""
-    flat = [dict(_flatten(result.settings)) for result in results]
+    flat = [dict(flat_settings(result.settings)) for result in results]
     keys = [key for key in flat[0] if any(other.get(key) != flat[0][key] for other in flat)]
     if len({result.model for result in results}) > 1:
         keys = [key for key in keys if not key.startswith(("model.", "pricing."))]
@@ -100,9 +101,10 @@ def _labels(results: Sequence[RunResult]) -> list[str]:
     ]
 
 
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield the settings with their dotted keys."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
+            yield from flat_settings(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

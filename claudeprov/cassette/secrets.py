@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -13,50 +12,8 @@ from typing import Any, NamedTuple
 from claudeprov.cassette.interaction import Interaction
 from claudeprov.chunk import InputJSONDelta, MessageChunk, Piece, TextDelta, ThinkingDelta, chunks_of
 from claudeprov.errors import StreamInterruptedError
+from claudeprov.secret import kinds_of_secrets, without_random_words
 from claudeprov.sse import EventReader
-
-_START = r"(?:(?<![A-Za-z0-9+_-])|(?<=\\[nrt]))"
-"""Not in the middle of a word or of base64, but after an escape that was not undone."""
-
-
-class _Rule(NamedTuple):
-    """How one kind of secret looks."""
-
-    kind: str
-    marks: tuple[str, ...]
-    """One of them stands, in lower case, wherever the pattern matches: looking for them is ten times as fast."""
-    pattern: re.Pattern[str]
-    """What a group ``random`` holds must look random too."""
-
-
-_RULES = tuple(
-    _Rule(kind, marks, re.compile(_START + pattern))
-    for kind, marks, pattern in (
-        ("an Anthropic key", ("sk-ant-",), r"sk-ant-[\w-]{16,}"),
-        ("an AWS access key", ("akia", "asia"), r"(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])"),
-        ("a Google API key", ("aiza",), r"AIza[\w-]{35}"),
-        ("a Google client secret", ("gocspx-",), r"GOCSPX-[\w-]{20,}"),
-        ("a Google access token", ("ya29.",), r"ya29\.[\w-]{20,}"),
-        ("a GitHub token", ("gh", "github_pat_"), r"(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{22,})"),
-        ("a private key", ("private key",), r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(?:\\+[rn]|\s)*[\w+/=]{16}"),
-        ("a JSON web token", ("eyj",), r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
-        ("an OpenAI key", ("sk-",), r"sk-(?!ant-)(?P<random>[\w-]{20,})"),
-    )
-)
-
-_RUN = re.compile(r"(?<![\w.~+/-])[\w.~+/-]{20,}", re.ASCII)
-"""What may be a secret of no known shape."""
-
-_BEARER = re.compile(r"(?i)\b(?:bearer|basic)\s+$")
-_NAME = re.compile(
-    r"(?i)(?:(?:api|access|secret|private|account|auth|encryption|signing)[_-]?key|secret|token|passw(?:or)?d|credential)s?"
-    r"\\*[\"'`]?\s*(?::|:?=|=>)\s*\\*[\"'`]?$"
-)
-_BEFORE = 60
-"""Characters before a run in which its name may stand."""
-
-_UNNAMED = re.compile(r"(?![a-z]+_0)(?!.*(?:--|__))(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9_-]{32,128}")
-"""A key without a name; neither one of the API's own ids (``msgbatch_01...``), nor a boundary of multipart bodies."""
 
 _OPAQUE = re.compile(r"data|signature|encrypted_\w+|(?:\w+_)?id")
 """Fields of the API whose values look random and are not secret."""
@@ -77,54 +34,14 @@ def find_secrets(interaction: Interaction) -> list[tuple[str, str]]:
     """
     lines = list(_lines(interaction))
     whole = "\n".join(line.text for line in lines if not line.opaque)
-    if not any(_kinds(whole)):  # nearly always; the single lines are many
+    if not any(kinds_of_secrets(whole)):  # nearly always; the single lines are many
         lines = [line for line in lines if line.opaque]
-    found = {(_masked(line.place), kind): None for line in lines for kind in _kinds(line.text, opaque=line.opaque)}
+    found = {
+        (without_random_words(line.place), kind): None
+        for line in lines
+        for kind in kinds_of_secrets(line.text, opaque=line.opaque)
+    }
     return list(found)
-
-
-def _kinds(text: str, *, opaque: bool = False) -> Iterator[str]:
-    lowered = text.lower()
-    known = [
-        kind
-        for kind, marks, pattern in _RULES
-        if any(mark in lowered for mark in marks) and any(map(_is_random, pattern.finditer(text)))
-    ]
-    yield from known
-    if not (known or opaque):
-        yield from {kind: None for run in _RUN.finditer(text) if (kind := _kind_of_run(run))}
-
-
-def _kind_of_run(run: re.Match[str]) -> str | None:
-    value = run[0].rstrip(".")
-    if not _looks_random(value, bits=3.5):
-        return None
-    before = run.string[max(0, run.start() - _BEFORE) : run.start()]
-    if _BEARER.search(before):
-        return "a bearer token"
-    if _NAME.search(before):
-        return "a named secret"
-    unnamed = _UNNAMED.fullmatch(value) and len(re.findall("[0-9]+", value)) >= 3 and _looks_random(value, bits=4.3)
-    return "a random key" if unnamed else None
-
-
-def _is_random(match: re.Match[str]) -> bool:
-    return "random" not in match.re.groupindex or _looks_random(match["random"], bits=3.5)
-
-
-def _looks_random(value: str, *, bits: float) -> bool:
-    """Whether *value* has letters, digits and at least so many *bits* a character; words and names have not."""
-    if not (re.search("[A-Za-z]", value) and re.search("[0-9]", value)):
-        return False
-    entropy = -sum(count / len(value) * math.log2(count / len(value)) for count in Counter(value).values())
-    return entropy >= bits
-
-
-def _masked(place: str) -> str:
-    """A place that holds no secret itself, as the path to a key of JSON may."""
-    for rule in _RULES:
-        place = rule.pattern.sub("…", place)
-    return _RUN.sub(lambda run: "…" if _looks_random(run[0], bits=3.5) else run[0], place)
 
 
 def _lines(interaction: Interaction) -> Iterator[_Line]:

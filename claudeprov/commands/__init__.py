@@ -6,7 +6,8 @@ refused credentials; 4 budget or quota spent; 5 the service is unavailable; 130 
 
 A command is a module of this package with ``HELP``, ``EXAMPLE``, ``add_arguments(parser)`` and ``run(settings, args)``,
 where ``args.composition`` tells how the settings came about. With ``run_sweep(compositions, args)`` it runs a whole
-sweep itself. Only the command that is run is imported.
+sweep itself, with ``run_misconfigured(error, args)`` it runs without settings where none can be composed. Only the
+command that is run is imported.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from claudeprov.errors import (
 if TYPE_CHECKING:
     from claudeprov.compose import Composition
 
-COMMANDS = ("chat", "bench", "record", "cassettes", "models", "usage", "config")
+COMMANDS = ("chat", "bench", "record", "cassettes", "models", "usage", "report", "dashboard", "doctor", "config")
 SWEEPING = ("bench", "record")
 """Commands that take ``-m``."""
 INTERRUPTED = 130
@@ -147,8 +148,13 @@ def _run(words: list[str]) -> int:
 
     from claudeprov.compose import compose_with_origins, expand
 
-    jobs = expand(args.overrides, config_dir=args.config_dir) if args.multirun else [args.overrides]
-    compositions = [compose_with_origins(job, config_dir=args.config_dir) for job in jobs]
+    try:
+        jobs = expand(args.overrides, config_dir=args.config_dir) if args.multirun else [args.overrides]
+        compositions = [compose_with_origins(job, config_dir=args.config_dir) for job in jobs]
+    except ConfigurationError as error:
+        if args.cfg or not hasattr(module, "run_misconfigured"):
+            raise
+        return int(module.run_misconfigured(error, args))
     if args.cfg:
         from claudeprov.commands.config import as_yaml
 

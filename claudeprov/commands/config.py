@@ -91,12 +91,11 @@ def _write_schema(path: str) -> None:
 
 def _group_schema(group: FieldInfo) -> dict[str, Any]:
     """Return the schema of a group's files, which may hold a defaults list and leave keys to it."""
-    for kind in models_in(group):
-        schema = kind.model_json_schema()
-        schema.pop("required", None)
-        schema["properties"]["defaults"] = {"type": "array", "description": "Hydra's defaults list."}
-        return schema
-    return {"description": group.description, "type": "object", "maxProperties": 0}
+    (kind,) = models_in(group)
+    schema = kind.model_json_schema()
+    schema.pop("required", None)
+    schema["properties"]["defaults"] = {"type": "array", "description": "Hydra's defaults list."}
+    return schema
 
 
 def _document(schema: Mapping[str, Any]) -> str:

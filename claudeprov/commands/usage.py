@@ -7,8 +7,7 @@ import csv
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from decimal import Decimal
 from difflib import get_close_matches
@@ -16,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claudeprov.clock import SYSTEM_CLOCK
-from claudeprov.errors import ConfigurationError, ConnectionFailedError
+from claudeprov.commands.ledger import opened_ledger
+from claudeprov.errors import ConfigurationError
 from claudeprov.settings import Settings
-from claudeprov.settings.ledger import LedgerSettings
 
 if TYPE_CHECKING:
     from claudeprov.ledger.row import Row
@@ -63,7 +62,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
 
     by = _keys(args.by or ["model"])
     since = _since("30d" if args.advise and args.since is None else args.since)
-    with _opened(settings) as store:
+    with opened_ledger(settings) as store:
         if args.advise:
             return _advise(settings, store, since, args)
         sums = sums_of(store, by, since=since)
@@ -115,36 +114,6 @@ def _advise(settings: Settings, store: Store, since: str | None, args: argparse.
         told = f"{told}; {earlier} earlier ones were left out"
     sys.stderr.write(f"{told}\n" if advice else f"nothing to advise: {told}\n")
     return 0
-
-
-@contextmanager
-def _opened(settings: Settings) -> Iterator[Store]:
-    """Open the configured ledger, or where the group is off the one that would be SQLite's, with all rows in it."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from claudeprov.ledger.outbox import Outbox, reason
-    from claudeprov.ledger.store import store_of
-
-    ledger = settings.ledger or LedgerSettings()
-    store, base = store_of(ledger, settings.runs_dir)
-    key, place = ("ledger.url", ledger.url) if ledger.url else ("ledger.path", str(base))
-    try:
-        if ledger.url is None and not base.is_file():
-            raise ConfigurationError(f"{key} = {place!r}: there is no ledger yet; calls are entered with ledger=sqlite")
-    except OSError as error:
-        raise ConfigurationError(f"{key} = {place!r}: the ledger cannot be read: {error}") from error
-    outbox = Outbox(store, base)
-    try:
-        outbox.move()  # what a process that died has left
-        if outbox.trouble is None:
-            yield store
-    except SQLAlchemyError as error:
-        outbox.trouble = reason(error)
-    finally:
-        outbox.close()
-    if outbox.trouble is not None:
-        kind = ConnectionFailedError if ledger.url else ConfigurationError
-        raise kind(f"{key} = {place!r}: the ledger cannot be read: {outbox.trouble}")
 
 
 def _keys(given: Sequence[str]) -> list[str]:
@@ -211,6 +180,7 @@ def _print_table(sums: Sequence[Sum], by: Sequence[str]) -> None:
     from rich.table import Table
 
     from claudeprov.commands.terminal import printable
+    from claudeprov.ledger.sums import cost_text
 
     table = Table(box=None, pad_edge=False)
     for key in by:
@@ -224,19 +194,5 @@ def _print_table(sums: Sequence[Sum], by: Sequence[str]) -> None:
             names[0] += " (replayed)"
         written = sum_.cache_write_5m_tokens + sum_.cache_write_1h_tokens
         numbers = (sum_.calls, sum_.failed, sum_.input_tokens, written, sum_.cache_read_tokens, sum_.output_tokens)
-        table.add_row(*names, *(f"{number:,}" for number in numbers), _cost(sum_))
+        table.add_row(*names, *(f"{number:,}" for number in numbers), cost_text(sum_))
     Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False, emoji=False).print(table)
-
-
-def _cost(sum_: Sum) -> str:
-    """An amount; an interval where only bounds are known; and how many calls are not in it."""
-    if sum_.cost_unknown == sum_.calls:
-        return "unknown"
-    low, high = _dollars(sum_.cost_low_usd), sum_.cost_high_usd
-    if sum_.cost_unknown:
-        return f"at least {low} (unknown: {sum_.cost_unknown:,} of {sum_.calls:,})"
-    return f"{low} to {_dollars(high)}" if sum_.cost_interval and high is not None else low
-
-
-def _dollars(amount: Decimal) -> str:
-    return f"${amount:f}"

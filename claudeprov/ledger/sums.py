@@ -102,6 +102,16 @@ def together(sums: Sequence[Sum]) -> list[Sum]:
     return totals
 
 
+def cost_text(sum_: Sum) -> str:
+    """Write an amount; an interval where only bounds are known; and how many calls are not in it."""
+    if sum_.cost_unknown == sum_.calls:
+        return "unknown"
+    low, high = f"${sum_.cost_low_usd:f}", sum_.cost_high_usd
+    if sum_.cost_unknown:
+        return f"at least {low} (unknown: {sum_.cost_unknown:,} of {sum_.calls:,})"
+    return f"{low} to ${high:f}" if sum_.cost_interval and high is not None else low
+
+
 def since_text(text: str, now: datetime) -> str:
     """Return the moment that *text* means, as the column ``at`` has it.
 

@@ -11,6 +11,7 @@ from claudeprov.catalog import Model, catalog
 from claudeprov.chain import Middleware
 from claudeprov.clock import Clock
 from claudeprov.errors import ConfigurationError
+from claudeprov.limits import RouteLimits
 from claudeprov.notice import Notices
 from claudeprov.pricing import PriceBook
 from claudeprov.problem import masked
@@ -19,8 +20,10 @@ from claudeprov.target import resolve
 from claudeprov.tokens import Estimator
 
 if TYPE_CHECKING:
+    from claudeprov.alerts.baseline import Baselines
     from claudeprov.budget import Spent
     from claudeprov.settings import Settings
+    from claudeprov.telemetry import Observer
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Parts:
     prices: PriceBook
     models: Callable[[str], Model | None]
     """What is known of a model, by any of its names."""
+    limits: Callable[[], Mapping[str, RouteLimits]]
+    """What is known of the rate limits of each route."""
     replay: bool
 
 
@@ -48,6 +53,7 @@ def build(
     state: State | None = None,
     estimator: Estimator | None = None,
     models: Callable[[str], Model | None] | None = None,
+    limits: Callable[[], Mapping[str, RouteLimits]] | None = None,
     replay: bool = False,
 ) -> list[Middleware]:
     """Make the layers that ``settings.chain`` names, outermost first; a group that is off makes none.
@@ -60,6 +66,7 @@ def build(
         state: What they share with others, opened; in this process alone if left out.
         estimator: What estimates their requests' tokens; one that has learned nothing if left out.
         models: What finds a model by any of its names; the catalogue, with the configured one, if left out.
+        limits: What tells of the rate limits of each route; nothing if left out.
         replay: Whether a cassette answers.
 
     Raises:
@@ -71,7 +78,7 @@ def build(
     estimator = estimator or Estimator()
     models = models or catalog().including(settings.model).get
     random = random or Random()  # noqa: S311 - no secret
-    parts = Parts(settings, clock, random, notices, state, estimator, prices, models, replay)
+    parts = Parts(settings, clock, random, notices, state, estimator, prices, models, limits or dict, replay)
     return [
         _shipped(entry, parts) if isinstance(entry, str) else _own(entry, settings.allow_targets)
         for entry in settings.chain
@@ -79,9 +86,10 @@ def build(
     ]
 
 
-_LIVE = ("budget", "breaker", "ratelimit")
-"""Layers that a replay does without: it is free, takes nothing from anybody, and its headers are of times long past.
-Failures that were hours apart would come at once and open a breaker, on which the answers after them depended."""
+_LIVE = ("alerts", "budget", "breaker", "ratelimit")
+"""Layers that a replay does without: it is free, takes nothing from anybody, is no reason to wake anybody, and its
+headers are of times long past. Failures that were hours apart would come at once and open a breaker, on which the
+answers after them depended."""
 
 
 def _shipped(name: str, parts: Parts) -> Middleware:
@@ -89,9 +97,20 @@ def _shipped(name: str, parts: Parts) -> Middleware:
     settings, clock = parts.settings, parts.clock
     match name:
         case "telemetry":
-            from claudeprov.middleware.telemetry import Telemetry
+            return _telemetry(parts)
+        case "alerts":
+            from claudeprov.alerts.channel import open_channel
+            from claudeprov.middleware.alerts import Alerts
 
-            return Telemetry(parts.notices)
+            assert settings.alerts is not None
+            return Alerts(
+                settings.alerts,
+                clock=clock,
+                random=parts.random,
+                notices=parts.notices,
+                baselines=_baselines(parts),
+                channels={name: open_channel(name, channel) for name, channel in settings.alerts.channels.items()},
+            )
         case "ledger":
             from claudeprov.ledger.outbox import open_outbox
             from claudeprov.middleware.ledger import Ledger
@@ -172,12 +191,43 @@ def _shipped(name: str, parts: Parts) -> Middleware:
     raise AssertionError(f"no layer is called {name}")
 
 
+def _telemetry(parts: Parts) -> Middleware:
+    from claudeprov.middleware.telemetry import Telemetry
+    from claudeprov.telemetry.exporter import open_exporting
+    from claudeprov.telemetry.log import Log
+    from claudeprov.telemetry.names import Names
+
+    settings = parts.settings.telemetry
+    assert settings is not None
+    exporting = open_exporting(settings)
+    observers: list[Observer] = [Names(), Log(settings)]
+    if exporting.tracers is not None:
+        from claudeprov.telemetry.trace import Spans
+
+        observers.insert(0, Spans(exporting.tracers, settings, replay=parts.replay))  # log lines are within the span
+    if exporting.book is not None:
+        from claudeprov.telemetry.metrics import Metrics
+
+        observers.append(Metrics(exporting.book, parts))
+    return Telemetry(observers, parts.notices, close=exporting.close)
+
+
 def _spent(parts: Parts) -> Spent | None:
     if parts.settings.ledger is None:
         return None
     from claudeprov.ledger.spent import Spending
 
     return Spending(parts.settings.ledger, parts.settings.runs_dir)
+
+
+def _baselines(parts: Parts) -> Baselines:
+    from claudeprov.alerts.baseline import Baselines, without_ledger
+
+    if parts.settings.ledger is None:
+        return Baselines(without_ledger, parts.clock)
+    from claudeprov.alerts.history import History
+
+    return Baselines(History(parts.settings.ledger, parts.settings.runs_dir, parts.clock), parts.clock)
 
 
 async def _not_at_all(seconds: float) -> None:

@@ -132,7 +132,7 @@ class RateLimit:
                 queue=len(queue.waiting),
                 longest_wait=queue.longest_wait(seconds),
             )
-            for key, queue in self.queues.items()
+            for key, queue in self.queues.copy().items()
         }
 
     async def _take(self, call: Call, queue: Queue) -> dict[Counter, float]:

@@ -3,97 +3,111 @@
 from __future__ import annotations
 
 import logging
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
-
-import structlog
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
 
 from claudeprov.chain import Call, Next
-from claudeprov.errors import ProviderError
-from claudeprov.notice import Notice, Notices
-from claudeprov.response import MessageResponse
+from claudeprov.notice import Notices
 from claudeprov.stream import Outcome, Stream, response_of
+from claudeprov.telemetry import Observer
 
-if TYPE_CHECKING:
-    from claudeprov.cost import Cost
-
-_stdlib = logging.getLogger("claudeprov")
-_stdlib.addHandler(logging.NullHandler())
+_log = logging.getLogger(__name__)
 
 
 class Telemetry:
-    """Logs ``call.started`` and, at the end of its stream, ``call.ended``, after a ``call.retried`` for each retry.
+    """Tells *observers* of each call and of what the layers have to say; without any it costs nothing.
 
-    The events go to the standard library's logger ``claudeprov`` at level INFO, through the application's structlog
-    processors, or as ``key=value`` lines where it has configured none. Nothing is printed, and while that logger is
-    off nothing is done. ``call_id`` is bound to structlog's context while a stream is being opened. No prompt and no
-    answer is logged, and what tools get and return only with ``telemetry.content``. Times are in seconds, ``cost_usd``
-    is left out where it is unknown. The layers' notices are logged by their names.
+    Args:
+        observers: In order; the first to see a call begin is the last to see it end.
+        notices: What the layers tell; nothing if left out.
+        close: What is awaited last when the provider is disposed of.
     """
 
-    def __init__(self, notices: Notices | None = None) -> None:
-        processors = None if structlog.is_configured() else _PROCESSORS
-        self._log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-            _stdlib, processors=processors, wrapper_class=structlog.stdlib.BoundLogger
-        )
+    def __init__(
+        self,
+        observers: Sequence[Observer] = (),
+        notices: Notices | None = None,
+        *,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._observers = observers
+        self._close = close
+        self._opening = _overridden(observers, "opening")
+        self._attempting = _overridden(observers, "attempting")
+        self._opened = _overridden(observers, "opened")
+        self._ended = _overridden(observers, "ended")[::-1]
         if notices is not None:
-            notices.listen(self._noticed)
+            for noticed in _overridden(observers, "noticed"):
+                notices.listen(noticed)
 
     async def __call__(self, call: Call, call_next: Next) -> Stream:
-        if not _stdlib.isEnabledFor(logging.INFO):
+        if not self._observers:
             return await call_next(call)
-        self._log.info("call.started", call_id=call.id, model=call.request.model, tags=call.tags)
+        if self._attempting and self._attempt not in call.around:
+            call.around.append(self._attempt)
         try:
-            with structlog.contextvars.bound_contextvars(call_id=call.id):
+            with _Held(self._opening, call):
                 stream = await call_next(call)
-        except Exception as error:
-            self._ended(call, Outcome("failed", error), response_of(call, None))
+        except BaseException as error:
+            outcome = Outcome("failed", error) if isinstance(error, Exception) else Outcome("cancelled")
+            self._tell(call, None, outcome)
             raise
-        except BaseException:
-            self._ended(call, Outcome("cancelled"), response_of(call, None))
-            raise
-        stream.on_end(lambda outcome: self._ended(call, outcome, stream.response))
+        for opened in self._opened:
+            _safely(opened, call, stream)
+        stream.on_end(lambda outcome: self._tell(call, stream, outcome))
         return stream
 
-    def _noticed(self, notice: Notice) -> None:
-        if _stdlib.isEnabledFor(logging.INFO):
-            known = {} if notice.call_id is None else {"call_id": notice.call_id}
-            self._log.info(notice.name, **known, **notice.fields)
+    async def close(self) -> None:
+        """Let the observers go, each even where another cannot be."""
+        for observer in self._observers:
+            _safely(observer.close)
+        if self._close is not None:
+            await self._close()
 
-    def _ended(self, call: Call, outcome: Outcome, response: MessageResponse) -> None:
-        log = self._log.bind(call_id=call.id)
-        for failed, attempt in pairwise(call.attempts):
-            log.info("call.retried", attempt=attempt.number, waited=attempt.waited, error=failed.error_code)
-        usage, timing = response.usage, response.timing
-        details = {
-            "error": _code(outcome.error),
-            "request_id": response.request_id,
-            "model": response.model or call.request.model,
-            "stop_reason": response.stop_reason,
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "cache_creation_input_tokens": usage.cache_creation_input_tokens,
-            "cache_read_input_tokens": usage.cache_read_input_tokens,
-            **(_cost(response.cost) if usage.raw else {}),
-            "first_chunk": timing.first_chunk,
-            "queue": timing.queue,
-            "backoff": timing.backoff,
-            "total": timing.total,
-        }
-        known = {name: value for name, value in details.items() if value is not None}
-        log.info("call.ended", kind=outcome.kind, attempts=len(call.attempts), **known, tags=call.tags)
+    def _attempt(self, call: Call) -> _Held:
+        return _Held(self._attempting, call)
+
+    def _tell(self, call: Call, stream: Stream | None, outcome: Outcome) -> None:
+        response = response_of(call, stream)
+        for ended in self._ended:
+            _safely(ended, call, outcome, response)
 
 
-_PROCESSORS = (structlog.contextvars.merge_contextvars, structlog.processors.LogfmtRenderer())
+class _Held:
+    """What observers hold during a step of a call."""
+
+    __slots__ = ("_call", "_held", "_holds")
+
+    def __init__(self, holds: Iterable[Callable[[Call], AbstractContextManager[object]]], call: Call) -> None:
+        self._holds = holds
+        self._call = call
+        self._held: list[AbstractContextManager[object]] = []
+
+    def __enter__(self) -> None:
+        for hold in self._holds:
+            _safely(self._enter, hold)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for held in reversed(self._held):
+            _safely(held.__exit__, kind, error, traceback)
+
+    def _enter(self, hold: Callable[[Call], AbstractContextManager[object]]) -> None:
+        held = hold(self._call)
+        held.__enter__()
+        self._held.append(held)
 
 
-def _cost(cost: Cost) -> dict[str, Any]:
-    if cost.total_usd is not None:
-        return {"cost_usd": cost.total_usd}
-    return {"cost_low_usd": cost.low_usd, "cost_high_usd": cost.high_usd}
+def _overridden(observers: Sequence[Observer], name: str) -> list[Callable[..., Any]]:
+    """The methods of that name of the observers that have one of their own."""
+    return [getattr(one, name) for one in observers if getattr(type(one), name) is not getattr(Observer, name)]
 
 
-def _code(error: Exception | None) -> str | None:
-    if error is None:
-        return None
-    return error.code if isinstance(error, ProviderError) else type(error).__name__
+def _safely(tell: Callable[..., object], *told: object) -> None:
+    try:
+        tell(*told)
+    except Exception:
+        _log.exception("an observer failed: %r; the call and the others go on", tell)

@@ -16,6 +16,7 @@ from claudeprov.catalog import Model
 from claudeprov.cost import Prices
 from claudeprov.paths import file_name
 from claudeprov.pricing import check_names
+from claudeprov.settings.alerts import AlertsSettings
 from claudeprov.settings.breaker import BreakerSettings
 from claudeprov.settings.budget import BudgetSettings
 from claudeprov.settings.cassette import CassetteSettings
@@ -41,6 +42,7 @@ CONFIG_DIR = "CLAUDEPROV_CONFIG_DIR"
 
 Layer = Literal[
     "telemetry",
+    "alerts",
     "ledger",
     "deadline",
     "fallback",
@@ -107,8 +109,8 @@ class Settings(Group):
     tools: ToolsSettings | None = None
     """``None``: no tools beside a request's own."""
     telemetry: TelemetrySettings | None = None
-    alerts: None = None
-    """Off: nobody is alerted."""
+    alerts: AlertsSettings | None = None
+    """``None``: nobody is alerted."""
     ledger: LedgerSettings | None = None
     state: StateSettings
     cassette: CassetteSettings

@@ -33,4 +33,6 @@ class EndpointSettings(Group):
                 raise ValueError("must be a URL that begins with http:// or https://")
             if parts.username is not None:
                 raise ValueError("must not hold credentials; they come from the environment")
+            if parts.query or parts.fragment:
+                raise ValueError("must not hold a query or a fragment: the path of the API comes after it")
         return url

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from claudeprov.clock import Clock
-from claudeprov.errors import ConfigurationError
+from claudeprov.errors import CircuitOpenError, ConfigurationError
 from claudeprov.notice import Notices
 
 if TYPE_CHECKING:
@@ -104,6 +104,15 @@ class Circuits(Protocol):
         """
         ...
 
+    def refusal(self, key: str) -> CircuitOpenError | None:
+        """Why a call would be refused now, as far as this process knows; ``None`` if it would not."""
+        ...
+
+    def states(self) -> Mapping[str, str]:
+        """What this process knows of the breaker of each key: ``closed``, ``open``, ``half_open``, ``forced_open`` or
+        ``disabled``."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -138,6 +147,15 @@ class Reservation(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a limit of a budget has come to in its period, as far as this process knows."""
+
+    limit: Decimal
+    spent: Decimal
+    reserved: Decimal
+
+
 class Reservations(Protocol):
     """Budgets: what was spent and what is reserved, an account at a time."""
 
@@ -147,6 +165,10 @@ class Reservations(Protocol):
         Raises:
             BudgetExceededError: One of them does not fit; ``context`` has its limit, what is spent, reserved, asked.
         """
+        ...
+
+    def balances(self) -> Mapping[str, Balance]:
+        """The balance of each limit that was asked last, by its setting; those of tags are left out."""
         ...
 
 

@@ -51,6 +51,15 @@ class MemoryCircuits:
             circuit.add_listener(self._listener)
         return circuit
 
+    def refusal(self, key: str) -> CircuitOpenError | None:
+        """Why a call would be refused now."""
+        circuit = self.circuit(key)
+        return circuit.refusal() if circuit.refuses else None
+
+    def states(self) -> dict[str, str]:
+        """The state that each circuit is in."""
+        return {key: circuit.current_state.name.lower() for key, circuit in self._circuits.copy().items()}
+
 
 class Circuit(CircuitBreaker):  # type: ignore[misc]  # aiobreaker has no types
     """Whether calls are let through: ``closed``, ``open``, ``half_open``, or forced. Needs neither loop nor network.
@@ -82,10 +91,19 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]  # aiobreaker has no types
         """
         if self.current_state is CircuitBreakerState.OPEN and self.seconds_open <= 0:
             self.half_open()
-        is_full = self.current_state is CircuitBreakerState.HALF_OPEN and self.on_trial >= self._settings.trials
-        if is_full or self.current_state in (CircuitBreakerState.OPEN, Forced.FORCED_OPEN):
+        if self.refuses:
             raise self.refusal()
         return CircuitVerdict(self)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a call would be refused now."""
+        match self.current_state:
+            case CircuitBreakerState.OPEN:
+                return self.seconds_open > 0
+            case CircuitBreakerState.HALF_OPEN:
+                return self.on_trial >= self._settings.trials
+        return self.current_state is Forced.FORCED_OPEN
 
     def refusal(self) -> CircuitOpenError:
         """Why no call is let through now."""

@@ -89,19 +89,10 @@ class Link:
     """
 
     def __init__(self, settings: StateSettings, clock: Clock, notices: Notices) -> None:
-        assert settings.url is not None
         self.settings = settings
         self._clock = clock
         self._notices = notices
-        self._redis = Redis.from_url(
-            settings.url,
-            username=os.environ.get("REDIS_USERNAME"),
-            password=os.environ.get("REDIS_PASSWORD"),
-            decode_responses=True,
-            socket_connect_timeout=settings.timeout,
-            socket_timeout=settings.timeout,
-            retry=Retry(NoBackoff(), 0),  # a script that took something must not run twice
-        )
+        self._redis = client_of(settings)
         self._queue: deque[_Message] = deque()
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -291,6 +282,20 @@ class Link:
         what = f"cannot be reached: {_reason(error)}"
         allowed = ("the address of a Redis server that runs", "state.when_away=open", "state=memory")
         return configuration_error(problem("state.url", what, "", value=self.settings.url, allowed=allowed))
+
+
+def client_of(settings: StateSettings) -> Redis:
+    """Make the client of ``state.url``; it connects when it is first used."""
+    assert settings.url is not None
+    return Redis.from_url(
+        settings.url,
+        username=os.environ.get("REDIS_USERNAME"),
+        password=os.environ.get("REDIS_PASSWORD"),
+        decode_responses=True,
+        socket_connect_timeout=settings.timeout,
+        socket_timeout=settings.timeout,
+        retry=Retry(NoBackoff(), 0),  # a script that took something must not run twice
+    )
 
 
 def _reason(error: Exception) -> str:

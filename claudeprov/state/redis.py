@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from aiobreaker import CircuitBreakerState
 
 from claudeprov.clock import Clock
+from claudeprov.errors import CircuitOpenError
 from claudeprov.notice import Notices
 from claudeprov.settings.breaker import BreakerSettings
-from claudeprov.state import Ask, Counter, Level, Limit, Reservation, Settled, Verdict
+from claudeprov.state import Ask, Balance, Counter, Level, Limit, Reservation, Settled, Verdict
 from claudeprov.state.bucket import Pool
 from claudeprov.state.circuit import Circuit, MemoryCircuits
 from claudeprov.state.link import Link, Script, Value
@@ -129,6 +130,12 @@ class RedisCircuits:
             raise circuit.refusal()
         return verdict
 
+    def refusal(self, key: str) -> CircuitOpenError | None:
+        return self._followers.refusal(key)
+
+    def states(self) -> Mapping[str, str]:
+        return self._followers.states()
+
     async def ask(self, circuit: Circuit, verdict: RedisVerdict, action: str) -> bool | None:
         """Whether a call may go on; ``None`` where Redis is away."""
         keys, args = self._message(circuit, verdict, action)
@@ -220,6 +227,9 @@ class RedisReservations:
                         self._follow(ask, spent, reserved)
                     return reservation
 
+    def balances(self) -> Mapping[str, Balance]:
+        return self._follower.balances()
+
     def settle(self, reservation: RedisReservation, cost: Mapping[str, Decimal], settled: Settled | None) -> None:
         """Tell what a reservation came to."""
         asks = reservation.asks
@@ -249,7 +259,7 @@ class RedisReservations:
         return max(int((ask.ends - self._clock.now()).total_seconds()), 0) + _KEPT
 
     def _follow(self, ask: Ask, spent: str, reserved: str) -> None:
-        self._follower.follow(ask, _amount(spent, ask) + _amount(reserved, ask))
+        self._follower.follow(ask, _amount(spent, ask), _amount(reserved, ask))
 
 
 class RedisReservation:

@@ -15,7 +15,7 @@ from decimal import Decimal
 from claudeprov.clock import Clock
 from claudeprov.cost import EXACT
 from claudeprov.errors import BudgetExceededError
-from claudeprov.state import Ask, Settled
+from claudeprov.state import Ask, Balance, Settled
 
 _NOTHING = Decimal(0)
 _KEPT = timedelta(days=1)
@@ -25,11 +25,19 @@ _KEPT = timedelta(days=1)
 class Account:
     """What is spent and what is set aside under one limit, in one period."""
 
-    __slots__ = ("reserved", "spent")
+    __slots__ = ("elsewhere", "own", "spent")
 
     def __init__(self, spent: Decimal = _NOTHING) -> None:
         self.spent = spent
-        self.reserved = _NOTHING
+        self.own = _NOTHING
+        """Set aside here."""
+        self.elsewhere = _NOTHING
+        """Set aside by others."""
+
+    @property
+    def reserved(self) -> Decimal:
+        """All that is set aside."""
+        return EXACT.add(self.own, self.elsewhere)
 
     def holds(self, ask: Ask) -> bool:
         """Whether *ask* fits in what is left."""
@@ -47,6 +55,8 @@ class MemoryReservations:
         self._clock = clock
         self._accounts: dict[datetime | None, dict[str, Account]] = {}
         """By the end of their period, so that all of an old one are dropped at once."""
+        self._latest: dict[str, Ask] = {}
+        """The ask that came last, by the setting of its limit, but for those of tags."""
 
     async def reserve(self, asks: Sequence[Ask], settled: Settled) -> MemoryReservation:
         """Reserve all of *asks*, each against an account of its own, or none.
@@ -63,22 +73,38 @@ class MemoryReservations:
     def take(self, asks: Sequence[Ask], settled: Settled) -> MemoryReservation:
         """Like :meth:`reserve`, with nothing spent on accounts that are new."""
         self._forget()
-        held = [(ask, self._period(ask).setdefault(ask.account, Account())) for ask in asks]
+        held = [(ask, self._opened(ask)) for ask in asks]
         for ask, account in held:
             if not account.holds(ask):
                 raise exceeded(ask, account.spent, account.reserved)
         for ask, account in held:
-            account.reserved = EXACT.add(account.reserved, ask.amount)
+            account.own = EXACT.add(account.own, ask.amount)
         return MemoryReservation(held, settled)
 
-    def follow(self, ask: Ask, spent: Decimal) -> None:
-        """Take over what is spent, or set aside, elsewhere."""
+    def follow(self, ask: Ask, spent: Decimal, reserved: Decimal) -> None:
+        """Take over what is spent, and set aside, elsewhere."""
         self._forget()
-        self._period(ask).setdefault(ask.account, Account()).spent = spent
+        account = self._opened(ask)
+        account.spent, account.elsewhere = spent, reserved
+
+    def balances(self) -> dict[str, Balance]:
+        """The balance of each limit that was asked last, by its setting; those of tags are left out."""
+        now = self._clock.now()
+        return {
+            setting: Balance(ask.limit, account.spent, account.reserved)
+            for setting, ask in self._latest.copy().items()
+            for account in [self.account(ask) if ask.ends is None or now < ask.ends else None]
+            if account is not None
+        }
 
     def account(self, ask: Ask) -> Account | None:
         """What is spent and set aside under the limit of *ask*, if anything ever was asked of it."""
         return self._accounts.get(ask.ends, {}).get(ask.account)
+
+    def _opened(self, ask: Ask) -> Account:
+        if ask.tag is None:
+            self._latest[ask.setting] = ask
+        return self._period(ask).setdefault(ask.account, Account())
 
     def _period(self, ask: Ask) -> dict[str, Account]:
         return self._accounts.setdefault(ask.ends, {})
@@ -102,7 +128,7 @@ class MemoryReservation:
         cost = {"usd": usd, "tokens": Decimal(tokens)}
         for ask, account in held:
             before = account.spent
-            account.reserved = EXACT.subtract(account.reserved, ask.amount)
+            account.own = EXACT.subtract(account.own, ask.amount)
             account.spent = EXACT.add(before, cost[ask.unit])
             self._settled(ask, before, account.spent)
 

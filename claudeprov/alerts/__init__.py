@@ -1,0 +1,1 @@
+"""Alerts: rules over what calls were like lately, and ways to tell somebody."""

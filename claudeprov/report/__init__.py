@@ -1,0 +1,1 @@
+"""Reports: what runs or a time gave, as one HTML page that needs nothing beside it."""

@@ -1,0 +1,160 @@
+"""Each measure fires and is resolved, and what a monitor keeps apart."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+
+from claudeprov.alerts.monitor import KEYS
+from claudeprov.notice import Notices
+from claudeprov.testing import ManualClock
+from tests.alerts.made import Calls, rule
+
+BAD = [
+    (rule("error_rate", above=0.5), {"failed": True, "latency": None}, "x firing: errors 100 %, the threshold is 50 %"),
+    (rule("refusals", above=0.5), {"refused": True}, "x firing: refusals 100 %, the threshold is 50 %"),
+    (rule("latency", above=10), {"latency": 12.4}, "x firing: p95 latency 12.4 s, the threshold is 10 s"),
+    (rule("first_chunk", above=2, percentile=50), {"first_chunk": 3.0}, "x firing: p50 time to first chunk 3 s, the"),
+    (rule("throughput", below=30), {"tokens": 40, "served": 2.0}, "x firing: throughput 20 tokens/s, the threshold is"),
+    (rule("cost_rate", above=5), {"usd": 1.0}, "x firing: cost 12 USD/h, the threshold is 5 USD/h, in 1 calls of"),
+]
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.mark.parametrize(("bad", "fields", "said"), BAD, ids=lambda value: getattr(value, "measure", ""))
+async def test_each_measure_of_calls_fires_and_is_resolved(clock, bad, fields, said):
+    calls = Calls(clock, x=bad)
+    calls.end()
+    if bad.measure != "cost_rate":
+        assert calls.told() == []
+    await clock.advance(300)
+    calls.end(**fields)
+    (alert,) = calls.monitor.evaluate()
+    assert alert.message.startswith(said)
+    await clock.advance(300)
+    calls.end()
+    (alert,) = calls.monitor.evaluate()
+    assert (alert.state, alert.since) == ("resolved", clock.now() - timedelta(seconds=300))
+    assert alert.message.startswith("x resolved after 5 min: ")
+
+
+def post(clock, calls, name, **fields):
+    notices = Notices(clock)
+    notices.listen(calls.monitor.standing.hear)
+    notices.post(name, None, **fields)
+
+
+async def test_a_breaker_is_told_while_it_is_not_closed(clock):
+    calls = Calls(clock, breaker=rule("breaker_open", pending_for=15))
+    for state in ("open", "half_open", "open"):
+        post(clock, calls, "breaker.changed", route="anthropic/opus", **{"from": "closed", "to": state})
+        calls.monitor.evaluate()
+        await clock.advance(5)
+    (alert,) = calls.monitor.evaluate()
+    assert alert.message == "breaker firing: the breaker of anthropic/opus is open"
+    await clock.advance(3600)
+    assert calls.told() == []
+    post(clock, calls, "breaker.changed", route="anthropic/opus", **{"from": "half_open", "to": "closed"})
+    (alert,) = calls.monitor.evaluate()
+    assert alert.message == "breaker resolved after 1 h: the breaker of anthropic/opus is closed"
+
+
+def threshold(clock, percent, ends_in, tag=None):
+    ends = None if ends_in is None else (clock.now() + timedelta(seconds=ends_in)).isoformat()
+    return {"setting": "budget.day.usd", "tag": tag, "limit": 20, "spent": percent / 5, "resets_at": ends}
+
+
+async def test_a_budget_is_told_until_its_period_ends(clock):
+    calls = Calls(clock, budget=rule("budget", above=80))
+    post(clock, calls, "budget.threshold", **threshold(clock, 50, 7200))
+    assert calls.told() == []
+    post(clock, calls, "budget.threshold", **threshold(clock, 83, 7200, "user=al"))
+    (alert,) = calls.monitor.evaluate()
+    assert alert.message == "budget firing: 83 % of budget.day.usd user=al is spent"
+    await clock.advance(7199)
+    assert calls.told() == []
+    await clock.advance(1)
+    (alert,) = calls.monitor.evaluate()
+    assert alert.message == "budget resolved after 2 h: the period of budget.day.usd user=al is over"
+
+
+async def test_a_runs_budget_is_told_for_the_window(clock):
+    calls = Calls(clock, budget=rule("budget", above=80, window=600))
+    post(clock, calls, "budget.threshold", **threshold(clock, 100, None))
+    assert calls.told() == [("budget", "firing")]
+    await clock.advance(600)
+    assert calls.told() == [("budget", "resolved")]
+
+
+async def test_without_calls_nothing_fires_and_what_fired_is_resolved(clock):
+    rules = {one.measure: one for one, _, _ in BAD}
+    calls = Calls(clock, **rules)
+    for _ in range(10):
+        await clock.advance(60)
+        assert calls.told() == []
+    calls.end(failed=True)
+    assert calls.told() == [("error_rate", "firing")]
+    await clock.advance(300)
+    (alert,) = calls.monitor.evaluate()
+    assert alert.message == "error_rate resolved after 5 min: no calls in the last 5 min"
+
+
+async def test_calls_that_their_reader_left_are_neither_success_nor_failure(clock):
+    calls = Calls(clock, errors=rule("error_rate", above=0.5))
+    calls.end(9, failed=None, latency=None)
+    calls.end(failed=True)
+    assert calls.told() == [("errors", "firing")]
+
+
+async def test_models_and_routes_are_judged_by_themselves(clock):
+    calls = Calls(clock, model=rule(above=10, per="model"), route=rule(above=10, per="route"), whole=rule(above=10))
+    calls.end(99, model="fast", route="anthropic/fast")
+    calls.end(1, model="slow", route="anthropic/slow", latency=20.0)
+    assert {(alert.name, alert.key) for alert in calls.monitor.evaluate()} == {
+        ("model", "slow"),
+        ("route", "anthropic/slow"),
+    }
+    await clock.advance(300)
+    assert sorted(calls.told()) == [("model", "resolved"), ("route", "resolved")]
+
+
+async def test_more_models_than_it_looks_at_count_in_the_whole(clock, caplog):
+    calls = Calls(clock, model=rule(above=10, per="model"), whole=rule(above=10))
+    for number in range(KEYS + 5):
+        calls.end(model=f"m{number}", latency=20.0)
+    fired = calls.told()
+    assert (len(fired), fired[-1]) == (KEYS + 1, ("whole", "firing"))
+    assert [record.message for record in caplog.records] == [
+        f"alerts look at {KEYS} models only; calls of others count in the whole"
+    ]
+    await clock.advance(300)
+    calls.told()
+    calls.end(model="another", latency=20.0)
+    assert calls.told() == [("model", "firing"), ("whole", "firing")]
+
+
+async def test_what_cannot_be_compared_is_said_once(clock, caplog):
+    calls = Calls(clock, slow=rule(times_baseline=2))
+    for _ in range(50):
+        calls.end(latency=100.0)
+        assert calls.told() == []
+        calls.monitor._baselines.close()
+        await clock.advance(60)
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "the rule slow cannot compare, and stays quiet: there is no ledger: choose ledger=sqlite or ledger=postgres"
+    ]
+
+
+async def test_no_secret_is_in_a_name(clock):
+    key = "sk-" + "ant-" + "0123456789abcdef"
+    calls = Calls(clock, model=rule(above=10, per="model"))
+    calls.end(model=key, run=key, latency=20.0)
+    (alert,) = calls.monitor.evaluate()
+    assert key.encode() not in alert.body("json") + alert.body("slack")
+    assert "**********" in alert.message

@@ -1,0 +1,143 @@
+"""Cassettes, the disk, where telemetry goes, and the sandbox."""
+
+import asyncio
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from claudeprov.clock import SYSTEM_CLOCK
+from claudeprov.doctor import disk as disk_module
+from claudeprov.doctor.cassettes import cassettes
+from claudeprov.doctor.disk import disk
+from claudeprov.doctor.sandbox import sandbox
+from claudeprov.doctor.telemetry import telemetry
+from claudeprov.sandbox import level
+from claudeprov.settings.cassette import CassetteSettings
+from claudeprov.settings.sandbox import SandboxSettings
+from claudeprov.settings.telemetry import TelemetrySettings
+from claudeprov.testing import ManualClock
+from tests.cassette.test_verify import WHOLE, cassette, stream
+
+REPLAY = CassetteSettings(mode="replay", path="own", max_age=None)
+SECRET = "sk-" + "ant-" + "api03-" + "a1B2" * 8
+
+
+def look(settings):
+    return cassettes(settings, SYSTEM_CLOCK)
+
+
+@pytest.fixture
+def own():
+    Path("own").mkdir()
+    return Path("own").absolute()
+
+
+async def test_cassettes_in_order_are_counted(own):
+    cassette(own / "a.yaml", stream(*WHOLE))
+    check = await look(REPLAY)
+    assert (check.status, check.details["cassettes"]) == ("ok", 1)
+
+
+async def test_shipped_cassettes_stand_in_where_there_are_none_and_do_not_age():
+    check = await look(CassetteSettings(max_age=0.001))
+    assert check.status == "ok"
+    assert check.details["cassettes"] > 0
+
+
+async def test_a_stale_cassette_is_a_warning(own):
+    cassette(own / "a.yaml", stream(*WHOLE))
+    clock = ManualClock(datetime(2027, 11, 22, tzinfo=UTC))
+    check = await cassettes(REPLAY.model_copy(update={"max_age": 30.0}), clock)
+    assert check.status == "warning"
+    assert "recorded more than 30 days ago" in check.found
+    assert "claudeprov record" in check.advice
+
+
+async def test_a_secret_or_a_broken_file_is_a_fault_and_the_secret_is_not_shown(own):
+    cassette(own / "a.yaml", stream(WHOLE[0], {"type": SECRET}))
+    (own / "b.yaml").write_text("no cassette")
+    check = await look(REPLAY)
+    assert check.status == "fault"
+    assert len(check.details["wrong"]) >= 2
+    assert SECRET not in f"{check}"
+
+
+async def test_many_problems_are_told_in_short(own):
+    for number in range(5):
+        (own / f"{number}.yaml").write_text("no cassette")
+    assert "and 2 more" in (await look(REPLAY)).found
+
+
+@pytest.mark.parametrize(("mode", "status"), [("replay", "fault"), ("auto", "skipped"), ("record", "skipped")])
+async def test_no_cassettes_matter_to_a_replay_only(mode, status, tmp_path):
+    settings = CassetteSettings(mode=mode, path="nowhere")
+    assert (await look(settings)).status == status
+    (tmp_path / "nowhere").mkdir()
+    assert (await look(settings)).status == status
+
+
+async def test_a_recording_needs_a_place_to_write(own, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert (await look(CassetteSettings(mode="record", path="own"))).status == "fault"
+
+
+async def test_the_disk(tmp_path, monkeypatch):
+    check = await disk("runs")
+    assert (check.status, check.details["folder"]) == ("ok", str(tmp_path / "runs"))
+    assert "can be made" in check.found
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "runs").mkdir()
+    assert "can be written" in (await disk("runs")).found
+    (tmp_path / "file").write_text("")
+    assert (await disk("file/runs")).status == "fault"
+    monkeypatch.setattr(disk_module, "_LOW", 2**80)
+    assert (await disk("runs")).status == "warning"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert (await disk("runs")).status == "fault"
+
+
+@pytest.mark.parametrize("settings", [None, TelemetrySettings(), TelemetrySettings(exporter="console")])
+async def test_telemetry_that_stays_here_needs_nobody(settings):
+    assert (await telemetry(settings)).status == "skipped"
+
+
+async def test_the_collector(monkeypatch):
+    async def close(reader, writer):
+        writer.close()
+
+    listening = await asyncio.start_server(close, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    assert (await telemetry(TelemetrySettings(exporter="otlp", endpoint=url))).status == "ok"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    assert (await telemetry(TelemetrySettings(exporter="otlp"))).status == "ok"
+    listening.close()
+    await listening.wait_closed()
+    check = await telemetry(TelemetrySettings(exporter="otlp"))
+    assert check.status == "warning"
+    assert "nothing of calls is exported" in check.found
+
+
+async def test_the_port_that_prometheus_scrapes():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = TelemetrySettings(exporter="prometheus", port=taken.getsockname()[1])
+        assert (await telemetry(settings)).status == "warning"
+    assert (await telemetry(settings)).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("guarantees", "require", "status"),
+    [
+        (("time", "network", "read"), (), "ok"),
+        (("time", "memory"), (), "warning"),
+        (("time", "memory"), ("read",), "warning"),
+    ],
+)
+async def test_the_sandbox_is_told_with_what_it_guarantees(guarantees, require, status, monkeypatch):
+    monkeypatch.setitem(level._known, "limits", level.Level("limits", frozenset(guarantees)))
+    check = await sandbox(SandboxSettings(level="limits", require=require))
+    assert check.status == status
+    assert (check.advice is None) == (status == "ok")
+    assert check.details == ({} if require else {"level": "limits", "guarantees": sorted(guarantees)})
