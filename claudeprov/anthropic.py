@@ -88,7 +88,12 @@ class Endpoint:
         self._first_event = timeouts.first_event if timeouts else None
         self._pings = (timeouts and timeouts.pings) or inf
         if transport is None:
-            http: httpx2.AsyncClient = DefaultAioHttpClient()
+            try:
+                http: httpx2.AsyncClient = DefaultAioHttpClient()
+            except (httpx2.InvalidURL, ValueError) as error:  # it looks at the environment
+                raise ConfigurationError(
+                    f"HTTPS_PROXY or its like names a proxy that cannot be used: {error}"
+                ) from error
         else:
             http = httpx2.AsyncClient(transport=transport, follow_redirects=True)
         self._client = _client(settings, http, replay=replay)

@@ -36,11 +36,20 @@ class Notices:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._listeners: list[Callable[[Notice], None]] = []
+        self._listeners: tuple[Callable[[Notice], None], ...] = ()
 
-    def listen(self, listener: Callable[[Notice], None]) -> None:
-        """Call *listener* with every notice from now on. An exception of its own is logged."""
-        self._listeners.append(listener)
+    def listen(self, listener: Callable[[Notice], None]) -> Callable[[], None]:
+        """Call *listener* with every notice from now on. An exception of its own is logged.
+
+        Returns:
+            What ends it; calling it again does nothing.
+        """
+        self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return stop
 
     def post(self, name: str, call_id: str | None = None, /, **fields: Any) -> None:
         """Tell that *name* has happened, to the call *call_id*."""

@@ -124,17 +124,18 @@ class AnthropicClaudeProvider:
         # A replay opens no connection, and what it plays is not to be counted against anyone.
         make_state = Memory if mode == "replay" else open_state
         self._state = make_state(settings, self._clock, self.notices)
-        self._layers = build(
-            settings,
-            self._clock,
-            notices=self.notices,
-            state=self._state,
-            estimator=self.estimator,
-            models=lambda name: self._catalog.get(name),
-            limits=self.rate_limits,
-            replay=mode == "replay",
-        )
         try:
+            build(
+                settings,
+                self._clock,
+                notices=self.notices,
+                state=self._state,
+                estimator=self.estimator,
+                models=lambda name: self._catalog.get(name),
+                limits=self.rate_limits,
+                replay=mode == "replay",
+                layers=self._layers,
+            )
             if mode != "live":
                 with self._explained():
                     self._cassette = self._open_cassette(mode)
@@ -211,6 +212,11 @@ class AnthropicClaudeProvider:
     def cassette_note(self) -> str | None:
         """Whose answers a replay gives, in one line; ``None`` where calls reach the endpoint."""
         return getattr(self._cassette, "note", None)
+
+    @property
+    def metrics_url(self) -> str | None:
+        """Where Prometheus scrapes while the provider is open; ``None`` where telemetry serves no metrics."""
+        return next((url for layer in self._layers if (url := getattr(layer, "metrics_url", None))), None)
 
     @overload
     def send_message(
@@ -452,13 +458,14 @@ class AnthropicClaudeProvider:
         return model.id_on(kind)
 
     def _price(self, request: MessageRequest, response: MessageResponse) -> Cost:
-        from claudeprov.bound import cost_so_far
-        from claudeprov.cost import cost_of
-
         name = response.model or request.model or self.settings.model.id
         if response.usage.raw and response.stop_reason is None:
+            from claudeprov.bound import cost_so_far
+
             model = self._catalog.get(name)
             return cost_so_far(response, request, model, self._prices, self.estimator)
+        from claudeprov.cost import cost_of
+
         at, message = response.timing.started_at, response.message
         return cost_of(response.usage, name, at=at, message=message, prices=self._prices)
 

@@ -6,42 +6,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from claudeprov.mask import MASK, masked_text
+from claudeprov.mask import MASK, SHAPES, Shape, masked_text
 
 _START = r"(?:(?<![A-Za-z0-9+_-])|(?<=\\[nrt]))"
 """Not in the middle of a word or of base64, but after an escape that was not undone."""
-
-
-class _Rule(NamedTuple):
-    """How one kind of secret looks."""
-
-    kind: str
-    marks: tuple[str, ...]
-    """One of them stands, in lower case, wherever the pattern matches: looking for them is ten times as fast."""
-    pattern: re.Pattern[str]
-    """What a group ``random`` holds must look random too."""
-
-
 _RULES = tuple(
-    _Rule(kind, marks, re.compile(_START + pattern))
-    for kind, marks, pattern in (
-        ("an Anthropic key", ("sk-ant-",), r"sk-ant-[\w-]{16,}"),
-        ("an AWS access key", ("akia", "asia"), r"(?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])"),
-        ("a Google API key", ("aiza",), r"AIza[\w-]{35}"),
-        ("a Google client secret", ("gocspx-",), r"GOCSPX-[\w-]{20,}"),
-        ("a Google access token", ("ya29.",), r"ya29\.[\w-]{20,}"),
-        ("a GitHub token", ("gh", "github_pat_"), r"(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{22,})"),
-        (
-            "a private key",
-            ("private key",),
-            r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(?:\\+[rn]|\s)*[\w+/=]{16}[^-]*(?:-----END [A-Z0-9 ]*-----)?",
-        ),
-        ("a JSON web token", ("eyj",), r"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
-        ("an OpenAI key", ("sk-",), r"sk-(?!ant-)(?P<random>[\w-]{20,})"),
-    )
+    (shape, re.compile(_START + shape.pattern))
+    for shape in (*SHAPES, Shape("an OpenAI key", ("sk-",), r"sk-(?!ant-)(?P<random>[\w-]{20,})"))
 )
+"""What a group ``random`` holds must look random too."""
 
 _RUN = re.compile(r"(?<![\w.~+/-])[\w.~+/-]{20,}", re.ASCII)
 """What may be a secret of no known shape."""
@@ -65,7 +39,7 @@ def kinds_of_secrets(text: str, *, opaque: bool = False) -> Iterator[str]:
         text: To be searched.
         opaque: Whether it looks random and is no secret, so that only known shapes count.
     """
-    known = [rule.kind for rule in _rules_for(text) if any(map(_is_random, rule.pattern.finditer(text)))]
+    known = [kind for kind, pattern in _rules_for(text) if any(map(_is_random, pattern.finditer(text)))]
     yield from known
     if not (known or opaque):
         yield from {kind: None for run in _RUN.finditer(text) if (kind := _kind_of_run(run))}
@@ -74,21 +48,21 @@ def kinds_of_secrets(text: str, *, opaque: bool = False) -> Iterator[str]:
 def without_secrets(text: str) -> str:
     """Return *text* with everything masked that looks like a secret."""
     text = masked_text(text)
-    for rule in _rules_for(text):
-        text = rule.pattern.sub(lambda match: MASK if _is_random(match) else match[0], text)
+    for _, pattern in _rules_for(text):
+        text = pattern.sub(lambda match: MASK if _is_random(match) else match[0], text)
     return _RUN.sub(lambda run: MASK if _kind_of_run(run) else run[0], text)
 
 
 def without_random_words(text: str) -> str:
     """Return *text*, a name of something, without what is a secret or might be one."""
-    for rule in _RULES:
-        text = rule.pattern.sub("…", text)
+    for _, pattern in _RULES:
+        text = pattern.sub("…", text)
     return _RUN.sub(lambda run: "…" if _looks_random(run[0], bits=3.5) else run[0], text)
 
 
-def _rules_for(text: str) -> list[_Rule]:
+def _rules_for(text: str) -> list[tuple[str, re.Pattern[str]]]:
     lowered = text.lower()
-    return [rule for rule in _RULES if any(mark in lowered for mark in rule.marks)]
+    return [(shape.kind, pattern) for shape, pattern in _RULES if any(mark in lowered for mark in shape.marks)]
 
 
 def _kind_of_run(run: re.Match[str]) -> str | None:

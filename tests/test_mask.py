@@ -1,5 +1,9 @@
 """What looks like a credential is masked, wherever it stands; nothing else is."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
 import pytest
 
 from claudeprov.errors import ServerError
@@ -17,10 +21,25 @@ TAIL = "abcdefghij0123456789ABCDEFGHIJ0123456789"
         "AKIA" + "ABCDEFGHIJ012345",
         "AIza" + TAIL[:35],
         "ghp" + "_" + TAIL[:36],
+        "github" + "_pat_" + TAIL[:30],
+        "ya29" + "." + TAIL[:30],
+        "GOCSPX" + "-" + TAIL[:28],
+        "ey" + "JhbGciOiJIUzI1NiJ9." + "ey" + "JzdWIiOiIxMjM0In0." + TAIL[:30],
+        "-----BEGIN RSA PRIVATE" + " KEY-----\n" + TAIL + "\n-----END RSA PRIVATE KEY-----",
     ],
 )
 def test_keys_are_masked(secret):
     assert masked_text(f"the key {secret}, is wrong") == f"the key {MASK}, is wrong"
+
+
+@pytest.mark.parametrize("name", ["api_key", "x-api-key", "ApiKey", "access_token", "client_secret", "password"])
+def test_what_a_query_names_a_secret_is_masked(name):
+    assert masked_text(f"https://host/path?{name}=word&a=b") == f"https://host/path?{name}={MASK}&a=b"
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "bearer", "BEARER"])
+def test_credentials_are_masked_after_any_scheme(scheme):
+    assert masked_text(f"authorization: {scheme} dXNlcjpwYXNzd29yZA==") == f"authorization: {scheme} {MASK}"
 
 
 def test_bearer_tokens_and_logins_of_urls_are_masked():
@@ -30,7 +49,11 @@ def test_bearer_tokens_and_logins_of_urls_are_masked():
 
 
 @pytest.mark.parametrize(
-    "text", ["sk-learn-compatible estimators", "a task-specific model", "http://127.0.0.1:8085/a@b"]
+    "text",
+    [
+        *("sk-learn-compatible estimators", "a task-specific model", "http://127.0.0.1:8085/a@b"),
+        *("a basic understanding of bearer authentication", "max_tokens=100&monkey=1"),
+    ],
 )
 def test_other_texts_stay_as_they_are(text):
     assert masked_text(text) == text
@@ -65,6 +88,27 @@ class TestKnownCredentials:
         value = {"got": ["opaque-word", {"opaque-word": "sk-" + "ant-" + TAIL[:20]}], "line": 5, "more": None}
         masked = {"got": [MASK, {MASK: MASK}], "line": 5, "more": None}
         assert masked_within(value, ["opaque-word"]) == masked
+
+    @pytest.mark.parametrize(
+        "value",
+        [{"opaque-word"}, frozenset(("opaque-word",)), b"opaque-word", ValueError("opaque-word"), Path("opaque-word")],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_are_masked_in_what_json_does_not_know(self, value):
+        masked = masked_within({"tag": value, ("opaque-word", 1): 1}, ["opaque-word"])
+        assert "opaque-word" not in str(masked) + repr(masked)
+        assert str(masked).count(MASK) == 2
+
+    def test_numbers_and_times_stay_what_they_are(self):
+        value = {"usd": Decimal("1.50"), "at": datetime(2026, 1, 1, tzinfo=UTC), "no": None, "yes": True, "s": 0.5}
+        assert masked_within(value, ["opaque-word"]) == value
+
+    def test_an_object_that_cannot_be_written_is_told_by_its_class(self):
+        class Odd:
+            def __str__(self):
+                raise RuntimeError
+
+        assert masked_within([Odd()]) == ["<Odd>"]
 
     def test_a_value_that_has_no_end_is_cut(self):
         value = "opaque-word"

@@ -110,7 +110,7 @@ async def test_each_measure_is_taken_from_the_call(clock, notices, measure, thre
     layer = made(clock, notices, alerts(x=rule(measure, per="model", **threshold)), pager=pager)
     await layer.open()
     await clock.run(ScriptedProvider([2, start, 4, *rest], layers=[layer], clock=clock).send_message(HI))
-    layer.evaluate()
+    await layer.evaluate()
     await settle()
     assert pager.got[0].message.startswith(f"x firing: {said} for claude-haiku-4-5, the threshold is")
     await layer.close()
@@ -126,7 +126,7 @@ async def test_calls_that_are_left_count_for_what_they_have_told(clock, notices)
     task = asyncio.ensure_future(anext(aiter(stream)))
     await clock.run(task)
     await stream.cancel()
-    layer.evaluate()
+    await layer.evaluate()
     await settle()
     assert [alert.name for alert in pager.got] == ["start"]
     await layer.close()
@@ -155,7 +155,7 @@ async def test_rules_are_looked_at_again_after_a_look_that_failed(clock, notices
     layer = made(clock, notices, alerts(errors=rule("error_rate", above=0.1)))
     looks = []
 
-    def fail():
+    async def fail():
         looks.append(clock.monotonic())
         raise RuntimeError("a bug")
 
@@ -184,7 +184,98 @@ async def test_closing_is_bounded_and_leaves_no_task(clock, notices):
     assert asyncio.all_tasks() == before
 
 
-ANY = "+alerts.rules.any={measure: latency, above: 0, minimum_calls: 1}"
+async def test_calls_go_on_while_the_rules_are_looked_at(clock, notices):
+    layer = made(clock, notices, alerts(slow=rule(above=10, per="model")))
+    await layer.open()
+    provider = ScriptedProvider(*["Hello"] * 20, layers=[layer], clock=clock)
+    for number in range(20):
+        await provider.send_message(HI | {"model": f"m{number}"})
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    await layer.evaluate()
+    counting.cancel()
+    assert turns >= 20
+    await layer.close()
+
+
+async def test_a_call_that_is_cancelled_before_its_stream_is_no_failure(clock, notices):
+    layer = made(clock, notices, alerts(errors=rule("error_rate", above=0.01)), pager=(pager := Pager()))
+    await layer.open()
+
+    async def never(call):
+        await asyncio.Event().wait()
+
+    provider = ScriptedProvider("Hello", layers=[layer, lambda call, call_next: never(call)], clock=clock)
+    task = asyncio.ensure_future(anext(aiter(provider.send_message(HI))))
+    await settle()
+    task.cancel()
+    await asyncio.wait([task])
+    await layer.evaluate()
+    await settle()
+    assert pager.got == []
+    assert len(layer._monitor._windows["whole"][None]) == 1
+    await layer.close()
+
+
+class Unreadable:
+    """A tag that cannot be told."""
+
+    def __str__(self):
+        raise RuntimeError("a tag's bug")
+
+
+async def test_a_call_is_none_the_worse_for_a_tag_that_cannot_be_told(clock, notices, caplog):
+    layer = made(clock, notices, alerts(errors=rule("error_rate", above=0.5)))
+    provider = ScriptedProvider(ServerError("its own"), "Hello", layers=[layer], clock=clock)
+    with pytest.raises(ServerError, match="its own"):
+        await provider.send_message(HI, tags={"run": Unreadable()})
+    assert (await provider.send_message(HI, tags={"run": Unreadable()})).text == "Hello"
+    assert caplog.text.count("alerts could not take down the call") == 2
+
+
+async def test_closing_that_is_cancelled_still_gives_back_all_that_it_holds(clock, notices, caplog):
+    class Stuck(Pager):
+        async def send(self, alert):
+            await asyncio.Event().wait()
+
+        async def close(self):
+            await super().close()
+            raise RuntimeError("a bug")
+
+    before = asyncio.all_tasks()
+    one, two = Stuck(), Stuck()
+    layer = made(clock, notices, alerts(errors=rule("error_rate", above=0.1)), one=one, two=two)
+    await layer.open()
+    with pytest.raises(ServerError):
+        await ScriptedProvider(ServerError("no"), layers=[layer], clock=clock).send_message(HI)
+    closing = asyncio.ensure_future(layer.close())
+    await settle()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert asyncio.all_tasks() == before
+    assert (one.closed, two.closed, notices._listeners) == (True, True, ())
+    assert "the channel one could not be closed" in caplog.text
+
+
+async def test_nobody_listens_once_a_provider_is_disposed_of():
+    async with answering() as service:
+        provider = claudeprov.open_provider(chosen(service))
+        for _ in range(20):
+            await provider.initialize()
+            assert provider.notices._listeners
+            await provider.dispose()
+        assert provider.notices._listeners == ()
+
+
+ANY = "+alerts.rules.any={measure: latency, above: 0.000001, minimum_calls: 1}"
 HOOK = "+alerts.channels.hook={kind: webhook, url_env: HOOK}"
 PATH = "/nobody-may-see-this"
 
@@ -196,7 +287,7 @@ def answering():
 
 
 def chosen(service, *overrides):
-    return ["alerts=standard", "alerts.interval=0.01", "cassette=live", f"endpoint.base_url={service.url}", *overrides]
+    return ["alerts=standard", "alerts.interval=0.1", "cassette=live", f"endpoint.base_url={service.url}", *overrides]
 
 
 @pytest.mark.parametrize("answer", [Answer(), Answer(status=0, end="hang")], ids=["answers", "is silent"])

@@ -189,9 +189,49 @@ async def test_a_call_that_passes_twice_is_told_of_each_attempt_once(seen):
     assert [words[1:] for words in seen if words[1] == "attempt"] == [("attempt", 1), ("attempt", 2)]
 
 
-async def test_what_sends_is_closed_after_the_observers(seen):
+async def test_what_sends_is_closed_before_the_observers_who_tell_it_of_states_to_the_end(seen):
     async def close():
         seen.append(("exporter", "closed"))
 
     await Telemetry([Diary(seen)], close=close).close()
-    assert seen == [("it", "closed"), ("exporter", "closed")]
+    assert seen == [("exporter", "closed"), ("it", "closed")]
+
+
+async def test_observers_are_closed_even_where_what_sends_cannot_be(seen):
+    async def close():
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        await Telemetry([Diary(seen)], close=close).close()
+    assert seen == [("it", "closed")]
+
+
+async def test_a_later_pass_of_a_call_has_its_own_attempts_and_waits(clock):
+    told = []
+
+    class Ended(Observer):
+        def ended(self, call, outcome, response):
+            told.append((len(response.attempts), response.timing.queue, response.timing.backoff))
+
+    async def twice(call, call_next):
+        await (await call_next(call)).close()
+        return await call_next(call)
+
+    async def wait(call, call_next):
+        call.queue += 3
+        call.backoff += 2
+        return await call_next(call)
+
+    await ScriptedProvider("a", "b", layers=[twice, Telemetry([Ended()]), wait]).send_message(HI)
+    assert told == [(1, 3, 2), (1, 3, 2)]
+
+
+async def test_a_closed_layer_hears_no_more(seen, clock):
+    notices = Notices(clock)
+    layer = Telemetry([Diary(seen)], notices)
+    notices.post("retry.waiting")
+    await layer.close()
+    told = list(seen)
+    notices.post("retry.waiting")
+    assert seen == told
+    assert any("retry.waiting" in words for words in told)

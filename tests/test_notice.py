@@ -23,6 +23,18 @@ def test_a_notice_reaches_all_who_listen_with_its_time_and_call():
     )
 
 
+def test_who_stops_listening_hears_no_more():
+    notices = Notices(ManualClock())
+    heard, still = [], []
+    stop = notices.listen(heard.append)
+    notices.listen(still.append)
+    notices.post("retry.waiting")
+    stop()
+    stop()
+    notices.post("retry.waiting")
+    assert (len(heard), len(still)) == (1, 2)
+
+
 def test_a_listener_that_fails_is_logged_and_the_others_hear(caplog):
     notices = Notices(ManualClock())
     heard = []

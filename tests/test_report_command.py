@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 
 import pytest
@@ -88,7 +90,43 @@ def test_a_time_without_a_ledger_is_told(capsys):
 def test_a_run_of_another_format_is_told(folder, capsys):
     (folder / "runs/smoke/result.json").write_text("{}")
     assert main(["report", "smoke"]) == 2
-    assert "no result in it that this version can read" in capsys.readouterr().err
+    assert "runs/smoke/result.json is no result of a run" in capsys.readouterr().err
+
+
+def test_a_folder_in_place_of_a_result_is_told(folder, capsys):
+    (folder / "runs/smoke/result.json").unlink()
+    (folder / "runs/smoke/result.json").mkdir()
+    assert main(["report", "smoke"]) == 2
+    assert "runs/smoke/result.json cannot be read: Is a directory" in capsys.readouterr().err
+
+
+def test_a_broken_run_of_a_sweep_is_named_in_the_page(folder, capsys):
+    (folder / "runs/nightly/2-opus").mkdir()
+    (folder / "runs/nightly/2-opus/result.json").write_text('{"format": 1, "na')
+    assert "1 of 3 runs could not be read: 2-opus" in written(capsys, "nightly")
+
+
+@pytest.mark.parametrize("name", [".", "..", "/", "runs"])
+def test_neither_all_runs_nor_what_lies_deeper_than_a_sweep_are_one_report(name, capsys):
+    assert main(["report", name]) == 2
+    assert f"RUN_OR_PERIOD {name}: is neither a run nor a time" in capsys.readouterr().err
+
+
+def test_a_time_is_written_where_there_are_no_runs_yet(folder, capsys):
+    shutil.rmtree(folder / "runs")
+    ledger(folder / "x.db", [row(usd="0.25")]).close()
+    assert "$0.25" in written(capsys, "2026-11-01", "ledger=sqlite", "ledger.path=x.db")
+
+
+def test_a_pipe_is_refused_at_once(folder, capsys):
+    os.mkfifo(folder / "pipe")
+    assert main(["report", "smoke", "--out", "pipe"]) == 2
+    assert "is a link or no regular file" in capsys.readouterr().err
+
+
+def test_only_what_is_required_is_asked_for(capsys):
+    assert main(["report"]) == 2
+    assert "the following arguments are required: RUN_OR_PERIOD (see" in capsys.readouterr().err
 
 
 def test_answers_are_in_the_page_only_if_they_are_asked_for(capsys):
@@ -110,7 +148,5 @@ def test_another_file_is_not_overwritten(folder, capsys):
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "altair", None)
-    for name in ("claudeprov.report.page", "claudeprov.report.charts"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    assert main(["report", "smoke"]) == 2
+    assert main(["report", "7d"]) == 2
     assert "pip install 'claudeprov[report]'" in capsys.readouterr().err

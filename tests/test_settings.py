@@ -95,6 +95,8 @@ def test_settings_are_frozen() -> None:
         (CassetteSettings, {"mode": "rewind"}, "'auto', 'live', 'replay' or 'record'"),
         (EndpointSettings, {"kind": "compatible", "base_url": "127.0.0.1:8085"}, "begins with http"),
         (EndpointSettings, {"kind": "compatible", "base_url": "https://me:pw@host"}, "must not hold credentials"),
+        (EndpointSettings, {"kind": "compatible", "base_url": "http://127.0.0.1:99999"}, "port from 1 to 65535"),
+        (EndpointSettings, {"kind": "compatible", "base_url": "http://127.0.0.1:port"}, "port from 1 to 65535"),
         (RetrySettings, {"base": 9}, "retry.base, which is 9"),
         (RetrySettings, {"overloaded_cap": 1}, "retry.overloaded_base, which is 2"),
         (DeadlineSettings, {"total": 0}, "greater than 0"),

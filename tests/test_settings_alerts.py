@@ -55,7 +55,9 @@ def channel(text):
         (rule("measure: lateness, above: 1"), "rules.mine.measure = 'lateness', from an override: is none of the valu"),
         (rule("measure: error_rate, above: 5"), "rules.mine.above = 5, from an override: is a share of calls, at most"),
         (rule("measure: breaker_open, above: 1"), "rules.mine.above = 1, from an override: is nothing that breaker_op"),
-        (rule("measure: latency, above: -1"), "rules.mine.above = -1, from an override: should be greater than or eq"),
+        (rule("measure: latency, above: -1"), "rules.mine.above = -1, from an override: should be greater than 0"),
+        (rule("measure: latency, above: 0"), "rules.mine.above = 0, from an override: should be greater than 0"),
+        (rule("measure: throughput, below: 0"), "rules.mine.below = 0, from an override: should be greater than 0"),
         (
             rule("measure: latency, above: 2, below: 1"),
             "rules.mine.below = 1, from an override: does not go with above",
@@ -69,7 +71,15 @@ def channel(text):
         (rule("measure: latency, above: 1, hysteresis: 1"), "rules.mine.hysteresis = 1, from an override: should be l"),
         (rule("measure: latency, above: 1, severity: bad"), "rules.mine.severity = 'bad', from an override: is none"),
         (rule("measure: latency, above: 1, for: 3"), "rules.mine.for = 3, from an override: alerts.rules.mine has no"),
-        ("alerts.interval=0", "interval = 0, from an override: should be greater than 0"),
+        ("alerts.interval=0", "interval = 0, from an override: should be greater than or equal to 0.1"),
+        ("alerts.interval=0.000001", "interval = 1e-06, from an override: should be greater than or equal to 0.1"),
+        (
+            "+alerts.rules.slwo.above=2",
+            "rules.slwo = {'above': 2}, from an override: is a rule without a measure; did you mean slow?",
+        ),
+        (rule("above: 2"), "rules.mine = {'above': 2}, from an override: is a rule without a measure"),
+        ("alerts.rules.slow=null", "rules.slow, from an override: is null; ~alerts.rules.slow takes it away"),
+        ("alerts.channels.log=null", "channels.log, from an override: is null; ~alerts.channels.log takes it away"),
         (channel("kind: pigeon"), "channels.mine.kind = 'pigeon', from an override: is none of the values that there"),
         (channel("kind: webhook"), "channels.mine = {'kind': 'webhook'}, from an override: url_env is needed by a web"),
         (channel("kind: command"), "channels.mine = {'kind': 'command'}, from an override: command is needed by a com"),
@@ -85,11 +95,11 @@ def test_what_can_mean_nothing_is_refused_with_its_key_and_value(override, told)
 @pytest.mark.parametrize("host", ["hooks.slack" + ".com", "example.org"])
 def test_a_url_in_place_of_its_variables_name_is_not_shown(capsys, host):
     url = f"https://{host}/services/T0/B0/nobody-may-see-this"
-    for overrides in ([channel(f"kind: webhook, url_env: '{url}'")], [channel(f"kind: webhook, url: '{url}'")]):
-        assert main(["config", "alerts=standard", *overrides]) == 2
+    for fields in (f"kind: webhook, url_env: '{url}'", f"kind: webhook, url: '{url}'", f"url: '{url}'"):
+        assert main(["config", "alerts=standard", channel(fields)]) == 2
         told = capsys.readouterr()
         assert "nobody-may-see-this" not in told.err + told.out
-        assert "alerts.channels.mine.url" in told.err
+        assert "alerts.channels.mine" in told.err
 
 
 def test_config_shows_the_variables_name_and_never_what_it_holds(capsys, monkeypatch):

@@ -22,6 +22,8 @@ _log = logging.getLogger("claudeprov.alerts")
 _LEVELS = {"warning": logging.WARNING, "error": logging.ERROR, "critical": logging.CRITICAL}
 _INHERITED = ("PATH", "HOME", "LANG")
 """What a command gets of the environment, which holds credentials."""
+_DYING = 5.0
+"""Seconds that a command that was killed is waited for."""
 
 
 class NotDeliveredError(Exception):
@@ -172,6 +174,10 @@ class Command:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):  # it has just ended
                     os.killpg(process.pid, signal.SIGKILL)
+                # What the loop holds of it is only given back once it has ended.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_DYING):
+                        await asyncio.shield(process.wait())
         if status != 0:
             raise NotDeliveredError(f"{self._command[0]} ended with status {status}", passes=True)
 

@@ -80,8 +80,11 @@ class Delivery:
             _log.warning("alerts by %s were not delivered: %d", self._name, len(self._waiting) + 1)
 
     async def close(self) -> None:
-        """Give back what the channel holds."""
-        await self._channel.close()
+        """Give back what the channel holds; where it cannot be, that is logged."""
+        try:
+            await self._channel.close()
+        except Exception:
+            _log.exception("the channel %s could not be closed", self._name)
 
     async def _deliver(self, alert: Alert) -> None:
         attempts = AsyncRetrying(

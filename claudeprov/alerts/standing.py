@@ -13,7 +13,7 @@ from claudeprov.settings.alerts import RuleSettings
 
 _MOST = 32
 """Routes, and limits, that are kept; of more, those that were told of least lately are forgotten."""
-_OPEN = ("open", "half_open", "forced_open")
+_OPEN = ("open", "half_open")
 """States of a breaker that is not closed: one that lets calls through on trial has not closed yet."""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from itertools import takewhile
 from typing import NamedTuple
 
 SIZE = 4096
@@ -47,8 +47,9 @@ class Window:
         self._samples.append(sample)
 
     def latest(self, now: float, seconds: float) -> list[Sample]:
-        """The calls that ended within the last *seconds*, the latest first."""
-        return list(takewhile(lambda sample: now - sample.at < seconds, reversed(self._samples)))
+        """The calls that ended within the last *seconds*."""
+        samples = list(self._samples)
+        return samples[bisect_right(samples, -seconds, key=lambda sample: sample.at - now) :]
 
     def covered(self, now: float, seconds: float) -> float:
         """How many of the last *seconds* it holds all calls of: fewer where it is full."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from claudeprov.bench.grade import Verdict
 from claudeprov.errors import ConfigurationError
+from claudeprov.files import write_whole
 from claudeprov.settings.sandbox import LevelName
 
 _log = logging.getLogger(__name__)
@@ -188,19 +188,31 @@ class RunResult(_Frozen):
 def save(result: RunResult, folder: Path) -> Path:
     """Write ``result.json`` into *folder*, at once or not at all, and return its path."""
     file = folder / "result.json"
-    draft = file.with_suffix(".json.part")
-    draft.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(draft, file)
+    write_whole({file: f"{result.model_dump_json(indent=2)}\n".encode()})
     return file
 
 
+def read(file: Path) -> RunResult:
+    """Return what ``save`` wrote.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is no result that this version knows.
+    """
+    try:
+        return RunResult.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{file} is no result of a run: {error.errors()[0]['msg']}") from error
+
+
 def saved(runs: Path) -> Iterator[RunResult]:
-    """Yield the results of all runs below *runs*; a file of another format is told of and left out."""
+    """Yield the results of all runs below *runs*; one that cannot be read is told of and left out."""
     for file in sorted(runs.rglob("result.json")):
         try:
-            yield RunResult.model_validate_json(file.read_bytes())
-        except ValidationError as error:
-            _log.warning("%s is no result of a run: %s", file, error.errors()[0]["msg"])
+            yield read(file)
+        except ConfigurationError as error:
+            _log.warning("%s", error)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from __future__ import annotations
 import gc
 import os
 import stat
-import uuid
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +34,7 @@ from claudeprov.cassette.redact import Scrubber, redact_request, redact_response
 from claudeprov.cassette.secrets import find_secrets
 from claudeprov.cassette.text import Text
 from claudeprov.errors import CassetteError
+from claudeprov.files import write_whole
 
 UNANSWERED = 599
 """The status that stands in a file where no answer came."""
@@ -166,13 +166,7 @@ class Files:
         data = serialize({**cassette_dict, "responses": responses}, serializer).encode()
         if len(data) > MAX_BYTES:
             raise CassetteError(f"{path} was not written: it would have {len(data)} bytes, the most is {MAX_BYTES}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            draft.write_bytes(data)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole({path: data})
 
 
 def _without_waiting(path: str, flags: int) -> int:

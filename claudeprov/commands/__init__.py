@@ -234,7 +234,7 @@ def command_parser(command: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="override in Hydra's grammar")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help="override in Hydra's grammar")
     parser.add_argument("--config-dir", metavar="DIR", help="folder with option files and a config.yaml of your own")
     parser.add_argument("--cfg", choices=("job",), help="print the composed configuration, and run nothing")
     if command in SWEEPING:

@@ -74,7 +74,7 @@ def run_sweep(jobs: Sequence[Composition], args: argparse.Namespace) -> int:
                 break
     if args.json:
         documents = [result.model_dump(mode="json") for result in results]
-        sys.stdout.write(json.dumps(documents, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(documents, indent=2) + "\n")
     elif results:
         _print(summary_table(results))
     return max([*statuses, _status(results)])
@@ -106,8 +106,10 @@ async def _execute(settings: Settings, suite: Suite, runs: Path, name: str) -> R
     """Run *suite* and write its result into ``runs/name``; a run that is cut short has the rows that were done."""
     settings = _with_cassettes(settings, suite)
     async with AnthropicClaudeProvider(settings, suite=suite.name) as provider:
-        if provider.cassette_note:
+        if provider.cassette_note and (settings.telemetry is None or settings.telemetry.log == "host"):
             sys.stderr.write(f"{provider.cassette_note}\n")
+        if provider.metrics_url:
+            sys.stderr.write(f"metrics: {provider.metrics_url}\n")
         with new_folder(runs, name) as folder:
             started_at, began = SYSTEM_CLOCK.now(), SYSTEM_CLOCK.monotonic()
             run = folder.relative_to(runs).as_posix()

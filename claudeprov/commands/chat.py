@@ -59,8 +59,10 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         provider = AnthropicClaudeProvider(settings)
         runner.run(provider.initialize())
         try:
-            if provider.cassette_note:
+            if provider.cassette_note and (settings.telemetry is None or settings.telemetry.log == "host"):
                 _note(provider.cassette_note)
+            if provider.metrics_url:
+                _note(f"metrics: {provider.metrics_url}")
             if prompt is None:
                 _converse(runner, provider, args.system)
             else:

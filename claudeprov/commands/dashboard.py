@@ -9,6 +9,7 @@ from pathlib import Path
 
 from claudeprov.dashboard.thresholds import Thresholds
 from claudeprov.errors import ConfigurationError
+from claudeprov.files import replace_ours
 from claudeprov.settings import Settings
 
 HELP = "write a Grafana dashboard and Prometheus rules for the metrics"
@@ -16,7 +17,7 @@ EXAMPLE = "claudeprov dashboard export --out monitoring"
 
 DASHBOARD, RULES = "claudeprov.dashboard.json", "claudeprov.rules.yaml"
 _ORIGIN = "Written by `claudeprov dashboard export`"
-"""Stands in both files, and tells them from others of the same name."""
+"""What the dashboard's description and the rules' first line begin with: it tells them from others of the same name."""
 _DEFAULTS = Thresholds()
 _BOUNDS = {
     "error_ratio": ("RATIO", "failed calls among those read or failed"),
@@ -43,16 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, args: argparse.Namespace) -> int:
     """Write both files, in place of those that an earlier export left."""
-    contents = _contents(args)
-    paths = [args.out / name for name in contents]
-    for path in paths:
-        _refuse_foreign(path)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        for path, text in zip(paths, contents.values(), strict=True):
-            path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--out {args.out}: the files cannot be written: {error}") from error
+    contents = {args.out / name: text.encode() for name, text in _contents(args).items()}
+    replace_ours(contents, _is_ours, "file of `claudeprov dashboard export`")
+    paths = list(contents)
     if args.json:
         sys.stdout.write(json.dumps({"dashboard": str(paths[0]), "rules": str(paths[1])}) + "\n")
     else:
@@ -83,12 +77,11 @@ def _contents(args: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _refuse_foreign(path: Path) -> None:
+def _is_ours(old: bytes) -> bool:
+    if old.startswith(f"# {_ORIGIN}".encode()):
+        return True
     try:
-        is_foreign = path.exists() and _ORIGIN not in path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read, so it is not overwritten: {error}") from error
-    if is_foreign:
-        raise ConfigurationError(
-            f"{path} is not from `claudeprov dashboard export`: move it, or name another folder (--out)"
-        )
+        dashboard = json.loads(old)
+    except ValueError:
+        return False
+    return isinstance(dashboard, dict) and str(dashboard.get("description")).startswith(_ORIGIN)

@@ -54,7 +54,7 @@ def _examine(configured: Composition | ConfigurationError, args: argparse.Namesp
     errors = [check.error for check in checks if check.error is not None]
     if args.json:
         document = {"ok": not errors, "checks": [_document(check) for check in checks]}
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         _print_table(checks)
     return exit_status(type(errors[0])) if errors else 0

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 HELP = "write a run, a sweep, or the ledger's calls of a time as one HTML page with charts"
 EXAMPLE = "claudeprov report 7d"
 
+_EXTRA = ("altair", "jinja2", "vl_convert")
 _SHOWN = 5
 """Runs that are named where a name is wrong."""
 
@@ -44,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: Settings, args: argparse.Namespace) -> int:
     """Write the page, and print where it is."""
+    if any(find_spec(package) is None for package in _EXTRA):
+        raise ConfigurationError("claudeprov report needs an extra: pip install 'claudeprov[report]'")
     runs = Path(settings.runs_dir)
     folder = _folder(runs, args.of)
     if folder is not None:
@@ -53,10 +57,9 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     else:
         report, file = _of_period(settings, runs, args.of), runs / f"report-{file_name(args.of)}.html"
     file = Path(args.out) if args.out else file
-    try:
-        from claudeprov.report.page import page_of, save
-    except ModuleNotFoundError as error:
-        raise ConfigurationError("claudeprov report needs an extra: pip install 'claudeprov[report]'") from error
+
+    from claudeprov.report.page import page_of, save
+
     page = page_of(report)
     save(page, file)
     told = {"path": str(file), "title": report.title, "bytes": len(page.encode())}
@@ -68,19 +71,30 @@ def _folder(runs: Path, name: str) -> Path | None:
     """The folder that *name* means, if there is one with results."""
     for place in (runs / name, Path(name)):
         folder = place.parent if place.name == "result.json" else place
-        if folder.is_dir() and next(folder.rglob("result.json"), None):
+        if folder.resolve() != runs.resolve() and _files(folder):  # all runs together are no sweep
             return folder
     return None
 
 
+def _files(folder: Path) -> list[Path]:
+    """The result files of a run's folder, or of a sweep's."""
+    own = folder / "result.json"
+    return [own] if own.exists() else sorted(folder.glob("*/result.json"))
+
+
 def _of_runs(folder: Path, *, answers: bool) -> Report:
-    from claudeprov.bench.result import saved
+    from claudeprov.bench.result import read
     from claudeprov.report.runs import report_of
 
-    results = list(saved(folder))
+    results, unread = [], {}
+    for file in _files(folder):
+        try:
+            results.append(read(file))
+        except ConfigurationError as error:
+            unread[file.parent.name] = error
     if not results:
-        raise ConfigurationError(f"RUN_OR_PERIOD {folder}: there is no result in it that this version can read")
-    return report_of(results, SYSTEM_CLOCK.now(), answers=answers)
+        raise ConfigurationError(f"RUN_OR_PERIOD {folder}: {next(iter(unread.values()))}")
+    return report_of(results, SYSTEM_CLOCK.now(), answers=answers, unread=list(unread))
 
 
 def _of_period(settings: Settings, runs: Path, text: str) -> Report:

@@ -166,7 +166,7 @@ def _totals(sums: Sequence[Sum], by: Sequence[str]) -> list[Sum]:
 
 
 def _write_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def _write_csv(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

@@ -43,7 +43,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from claudeprov.dashboard.panels import BREAKER_STATES, SCOPE, Panel, Row
+from claudeprov.dashboard.panel import BREAKER_STATES, SCOPE, Panel, Row
 from claudeprov.telemetry import table
 from claudeprov.telemetry.table import MODEL
 

@@ -66,13 +66,17 @@ class Queries:
         """A gauge's series brought together by ``sum``, ``min`` or ``max``."""
         return f"{how}{_by(metric, by)} ({self.series(metric, *matchers)})"
 
+    def ratio(self, how: str, part: Metric, whole: Metric, by: Sequence[Key], *matchers: Matcher) -> str:
+        """How much of one gauge another is, series by series; those brought together by ``min`` or ``max``."""
+        return f"{how}{_by(part, by)} ({self.series(part, *matchers)} / {self.series(whole, *matchers)})"
+
     def rate(self, metric: Metric, by: Sequence[Key] = (), *matchers: Matcher, suffix: str = "") -> str:
         """What is added in a second."""
         return f"sum{_by(metric, by)} (rate({self.series(metric, *matchers, suffix=suffix)}[{self._window}]))"
 
-    def increase(self, metric: Metric, by: Sequence[Key] = (), *matchers: Matcher) -> str:
+    def increase(self, metric: Metric, by: Sequence[Key] = (), *matchers: Matcher, suffix: str = "") -> str:
         """What was added over the window."""
-        return f"sum{_by(metric, by)} (increase({self.series(metric, *matchers)}[{self._window}]))"
+        return f"sum{_by(metric, by)} (increase({self.series(metric, *matchers, suffix=suffix)}[{self._window}]))"
 
     def quantile(self, share: float, metric: Metric, by: Sequence[Key] = (), *matchers: Matcher) -> str:
         """The value of a histogram that *share* of what it measured is below."""

@@ -9,7 +9,7 @@ from claudeprov.doctor.check import Check
 from claudeprov.errors import AuthenticationError
 from claudeprov.login import login_hint
 from claudeprov.settings.endpoint import EndpointSettings
-from claudeprov.tools.thread import in_thread
+from claudeprov.thread import in_thread
 
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 
@@ -25,7 +25,7 @@ async def credentials(settings: EndpointSettings) -> Check:
     found = partial(Check, "credentials")
     try:
         # A platform's library may ask the machine that it runs on, and wait for it.
-        source = await in_thread(lambda: credentials_source(settings), "credentials")
+        source = await in_thread(lambda: credentials_source(settings), "doctor credentials")
     except AuthenticationError as error:
         return found("fault", error.message, login_hint(settings.kind), error)
     if source is None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claudeprov.doctor.check import Check
-from claudeprov.errors import ConnectionFailedError
+from claudeprov.doctor.disk import obstacle
+from claudeprov.errors import ConfigurationError, ConnectionFailedError
 from claudeprov.settings.ledger import LedgerSettings
-from claudeprov.tools.thread import in_thread
+from claudeprov.thread import in_thread
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -24,7 +25,7 @@ async def database(settings: LedgerSettings | None, runs_dir: str) -> Check:
     """
     if settings is None:
         return Check("database", "skipped", "ledger=off keeps no rows")
-    return await in_thread(lambda: _database(settings, runs_dir), "database")
+    return await in_thread(lambda: _database(settings, runs_dir), "doctor database")
 
 
 def _database(settings: LedgerSettings, runs_dir: str) -> Check:
@@ -35,16 +36,20 @@ def _database(settings: LedgerSettings, runs_dir: str) -> Check:
 
     store, base = store_of(settings, runs_dir)
     place = settings.url or str(base)
-    details: dict[str, Any] = {"kind": settings.kind, "place": place, "waiting_bytes": _waiting(base)}
+    details: dict[str, Any] = {"kind": settings.kind, "place": place}
     found = partial(Check, "database", details=details)
+    if what := obstacle(base.parent):
+        advice = f"choose another {'ledger.path' if settings.path else 'runs_dir'}, or see to its permissions"
+        return found("fault", f"no ledger can be kept there: {what}", advice, ConfigurationError(what))
+    details["waiting_bytes"] = _waiting(base)
     if settings.kind == "sqlite" and not base.exists():
-        return found("ok", f"{base} is made with the first call; see the check disk")
+        return found("ok", f"{base} is made with the first call")
     try:
         with closing(store), store.connect() as connection:
             lacking = _look(connection, details)
     except (SQLAlchemyError, OSError) as error:
         what = f"{place}: {reason(error)}"
-        error_ = ConnectionFailedError(what) if settings.kind == "postgres" else None
+        error_ = ConnectionFailedError(what) if settings.kind == "postgres" else ConfigurationError(what)
         return found("fault", f"{what}; rows wait in {base}.outbox-*", _advice(settings), error_)
     if lacking:
         advice = "choose another ledger.path or database: this one was made by another version, or by something else"
@@ -94,7 +99,10 @@ def _waiting(base: Path) -> int:
 
     waiting = 0
     for path in journals(base):
-        journal = Journal.adopt(path)
+        try:
+            journal = Journal.adopt(path)
+        except PermissionError:  # another user's, which is left to them
+            continue
         if journal is not None:
             with closing(journal):
                 waiting += path.stat().st_size

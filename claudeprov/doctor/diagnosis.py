@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from claudeprov.clock import SYSTEM_CLOCK, Clock
+from claudeprov.doctor.alerts import alerts
 from claudeprov.doctor.cassettes import cassettes
 from claudeprov.doctor.check import Check
 from claudeprov.doctor.configuration import configuration
@@ -16,6 +17,8 @@ from claudeprov.doctor.disk import disk
 from claudeprov.doctor.endpoint import Visit
 from claudeprov.doctor.environment import extras_of, packages, python
 from claudeprov.doctor.examine import Look, examine
+from claudeprov.doctor.fallback import fallback
+from claudeprov.doctor.layers import layers
 from claudeprov.doctor.network import network
 from claudeprov.doctor.sandbox import sandbox
 from claudeprov.doctor.shared_state import shared_state
@@ -34,11 +37,13 @@ _REQUEST = DeadlineSettings(connect=5.0, total=8.0)
 """What its one request may take: less, so that it is told what took so long."""
 
 CHECKS = (
-    *("python", "packages", "configuration", "disk", "credentials", "network", "endpoint", "clock", "model"),
-    *("redis", "database", "cassettes", "telemetry", "sandbox"),
+    *("python", "packages", "configuration", "layers", "disk"),
+    *("credentials", "fallback", "network", "endpoint", "clock", "model"),
+    *("redis", "database", "cassettes", "telemetry", "alerts", "sandbox"),
 )
 """The names of all checks, in their order."""
-_OF_THE_SERVICE = ("credentials", "network", "endpoint", "clock", "model")
+_OF_THE_SERVICE = ("credentials", "fallback", "network", "endpoint", "clock", "model")
+_UNSENT = "cassette=replay sends nothing"
 
 
 async def diagnose(configured: Composition | ConfigurationError, clock: Clock = SYSTEM_CLOCK) -> tuple[Check, ...]:
@@ -59,7 +64,12 @@ async def diagnose(configured: Composition | ConfigurationError, clock: Clock = 
             looks += (Look(name, sandbox, needs=("configuration",)) for name in CHECKS[3:-1])
             looks.append(Look("sandbox", sandbox))
         else:
-            looks.append(Look("disk", partial(disk, settings.runs_dir)))
+            replay = settings.cassette.mode == "replay"
+            told = partial(_skipped, "alerts", _UNSENT) if replay else partial(alerts, settings.alerts)
+            looks += (
+                Look("layers", partial(layers, settings, clock)),
+                Look("disk", partial(disk, settings.runs_dir)),
+            )
             looks += _of_the_service(settings, clock, closing)
             # Latencies are not to be measured while the interpreter is busy with something else.
             idle = ("network", "redis")
@@ -68,6 +78,7 @@ async def diagnose(configured: Composition | ConfigurationError, clock: Clock = 
                 Look("database", partial(database, settings.ledger, settings.runs_dir), after=idle),
                 Look("cassettes", partial(cassettes, settings.cassette, clock), after=idle),
                 Look("telemetry", partial(telemetry, settings.telemetry)),
+                Look("alerts", told),
                 Look("sandbox", partial(sandbox, settings.suite.sandbox), after=idle),
             )
         return await examine(looks, clock, limit=_LIMIT)
@@ -76,8 +87,7 @@ async def diagnose(configured: Composition | ConfigurationError, clock: Clock = 
 def _of_the_service(settings: Settings, clock: Clock, closing: AsyncExitStack) -> list[Look]:
     """The checks of what is between here and an answer, which a replay does without."""
     if settings.cassette.mode == "replay":
-        found = "cassette=replay sends nothing"
-        return [Look(name, partial(_skipped, name, found)) for name in _OF_THE_SERVICE]
+        return [Look(name, partial(_skipped, name, _UNSENT)) for name in _OF_THE_SERVICE]
     from claudeprov.anthropic import Endpoint  # now, for it takes a while
 
     @cache
@@ -96,6 +106,7 @@ def _of_the_service(settings: Settings, clock: Clock, closing: AsyncExitStack) -
     visit = Visit(settings, clock, service)
     return [
         Look("credentials", partial(credentials, settings.endpoint)),
+        Look("fallback", partial(fallback, settings.fallback), after=("credentials",)),
         Look("network", way, after=("credentials",)),
         Look("endpoint", visit.endpoint, needs=("credentials", "network")),
         Look("clock", visit.skew, needs=("credentials", "network"), after=("endpoint",)),

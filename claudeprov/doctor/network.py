@@ -13,8 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from claudeprov.clock import Clock
 from claudeprov.doctor.check import Check
-from claudeprov.errors import ConnectionFailedError
-from claudeprov.tools.thread import in_thread
+from claudeprov.errors import ConfigurationError, ConnectionFailedError
+from claudeprov.thread import in_thread
 
 _PORTS = {"http": 80, "https": 443}
 _SLOW = 1.0
@@ -26,11 +26,13 @@ async def network(url: str, clock: Clock) -> Check:
 
     Behind a proxy it is the proxy to which a connection is made; the handshake with the service goes through it, and
     is a matter of the first request.
+
+    Raises:
+        ConfigurationError: A port is none.
     """
     service = urlsplit(url)
     proxy = _proxy_of(service)
-    there = proxy or service
-    host, port = there.hostname or "", there.port or _PORTS.get(there.scheme, 443)
+    host, port = _place(service, "endpoint.base_url") if proxy is None else _place(proxy, "HTTPS_PROXY or its like")
     place = f"{host}:{port}" if proxy is None else f"the proxy {host}:{port}"
     details: dict[str, Any] = {"host": host, "port": port, "proxy": proxy is not None}
     found = partial(Check, "network", details=details)
@@ -42,7 +44,7 @@ async def network(url: str, clock: Clock) -> Check:
         details[f"{step}_seconds"], started = now - started, now
 
     try:
-        await in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), "dns")
+        await in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), "doctor dns")
         lap()
         step = "connect"
         _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=0.25)
@@ -55,7 +57,7 @@ async def network(url: str, clock: Clock) -> Check:
                 details["tls"] = writer.get_extra_info("ssl_object").version()
         finally:
             writer.transport.abort()
-    except OSError as error:  # those of names and of TLS are kinds of it
+    except (OSError, UnicodeError) as error:  # those of names and of TLS are kinds of the one; the other: no name
         what, advice = _explained(error, step, host, by_proxy=proxy is not None)
         details["failed"] = step
         return found("fault", f"{place}: {what}", advice, ConnectionFailedError(f"{place}: {what}"))
@@ -78,16 +80,28 @@ def _proxy_of(service: SplitResult) -> SplitResult | None:
     return urlsplit(url if "://" in url else f"http://{url}")
 
 
+def _place(url: SplitResult, key: str) -> tuple[str, int]:
+    try:
+        port = url.port or _PORTS.get(url.scheme)
+    except ValueError:
+        raise ConfigurationError(f"{key}: the port of {url.hostname} is none; it must be from 1 to 65535") from None
+    if port is None:
+        raise ConfigurationError(f"{key}: {url.scheme}://{url.hostname} needs a port, such as 1080")
+    return url.hostname or "", port
+
+
 def _context() -> ssl.SSLContext:
     import httpx2  # trusts whom the SDK trusts
 
     return httpx2.create_ssl_context()
 
 
-def _explained(error: OSError, step: str, host: str, *, by_proxy: bool) -> tuple[str, str]:
+def _explained(error: OSError | UnicodeError, step: str, host: str, *, by_proxy: bool) -> tuple[str, str]:
     """What went wrong, and what to do."""
     where = "HTTPS_PROXY" if by_proxy else "endpoint.base_url"
     match error:
+        case UnicodeError():
+            return f"no such host: {error}", f"look at {where}"
         case socket.gaierror(errno=socket.EAI_NONAME):
             return f"no such host: {error.strerror}", f"look at {where}; offline, recorded answers: cassette=replay"
         case socket.gaierror():

@@ -55,6 +55,7 @@ def build(
     models: Callable[[str], Model | None] | None = None,
     limits: Callable[[], Mapping[str, RouteLimits]] | None = None,
     replay: bool = False,
+    layers: list[Middleware] | None = None,
 ) -> list[Middleware]:
     """Make the layers that ``settings.chain`` names, outermost first; a group that is off makes none.
 
@@ -68,6 +69,7 @@ def build(
         models: What finds a model by any of its names; the catalogue, with the configured one, if left out.
         limits: What tells of the rate limits of each route; nothing if left out.
         replay: Whether a cassette answers.
+        layers: What they are appended to, so that those made before one that cannot be are there to be closed.
 
     Raises:
         ConfigurationError: A layer of the user's own cannot be made.
@@ -79,11 +81,13 @@ def build(
     models = models or catalog().including(settings.model).get
     random = random or Random()  # noqa: S311 - no secret
     parts = Parts(settings, clock, random, notices, state, estimator, prices, models, limits or dict, replay)
-    return [
-        _shipped(entry, parts) if isinstance(entry, str) else _own(entry, settings.allow_targets)
-        for entry in settings.chain
-        if not isinstance(entry, str) or (getattr(settings, entry) is not None and not (replay and entry in _LIVE))
-    ]
+    layers = [] if layers is None else layers
+    for entry in settings.chain:
+        if not isinstance(entry, str):
+            layers.append(_own(entry, settings.allow_targets))
+        elif getattr(settings, entry) is not None and not (replay and entry in _LIVE):
+            layers.append(_shipped(entry, parts))
+    return layers
 
 
 _LIVE = ("alerts", "budget", "breaker", "ratelimit")
@@ -209,7 +213,7 @@ def _telemetry(parts: Parts) -> Middleware:
         from claudeprov.telemetry.metrics import Metrics
 
         observers.append(Metrics(exporting.book, parts))
-    return Telemetry(observers, parts.notices, close=exporting.close)
+    return Telemetry(observers, parts.notices, url=exporting.url, close=exporting.close)
 
 
 def _spent(parts: Parts) -> Spent | None:

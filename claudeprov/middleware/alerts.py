@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from contextvars import Context
 from random import Random
 
@@ -61,10 +62,11 @@ class Alerts:
             for name, channel in channels.items()
         ]
         self._tasks: list[asyncio.Task[None]] = []
-        notices.listen(self._monitor.standing.hear)
+        self._stop_hearing: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
         """Begin to look at the rules."""
+        self._stop_hearing = self._notices.listen(self._monitor.standing.hear)
         work = [self._watch(), *(delivery.run() for delivery in self._deliveries)]
         self._tasks = [asyncio.get_running_loop().create_task(one, context=Context()) for one in work]
 
@@ -73,20 +75,22 @@ class Alerts:
         try:
             stream = await call_next(call)
         except Exception as error:
-            self._ended(call, model, Outcome("failed", error), response_of(call, None))
+            self._ended(call, model, Outcome("failed", error), None)
             raise
         except BaseException:
-            self._ended(call, model, Outcome("cancelled"), response_of(call, None))
+            self._ended(call, model, Outcome("cancelled"), None)
             raise
-        stream.on_end(lambda outcome: self._ended(call, model, outcome, stream.response))
+        stream.on_end(lambda outcome: self._ended(call, model, outcome, stream))
         return stream
 
-    def evaluate(self) -> None:
+    async def evaluate(self) -> None:
         """Look at the rules now, and have told what has changed."""
-        for alert in self._monitor.evaluate():
-            self._notices.post(f"alert.{alert.state}", None, **alert.figures())
-            for delivery in self._deliveries:
-                delivery.put(alert)
+        for alerts in self._monitor.evaluate():
+            for alert in alerts:
+                self._notices.post(f"alert.{alert.state}", None, **alert.figures())
+                for delivery in self._deliveries:
+                    delivery.put(alert)
+            await asyncio.sleep(0)  # calls go on
 
     async def close(self) -> None:
         """Look at the rules once more, and wait a little for what is still to be delivered."""
@@ -94,23 +98,31 @@ class Alerts:
             return
         watching, *delivering = self._tasks
         self._tasks = []
-        await _cancelled([watching])
-        self.evaluate()
-        await asyncio.gather(*(delivery.flush() for delivery in self._deliveries))
-        await _cancelled(delivering)
-        for delivery in self._deliveries:
-            await delivery.close()
-        await asyncio.to_thread(self._baselines.close)
+        async with AsyncExitStack() as closing:  # in reverse, and each even if another fails, or this is cancelled
+            closing.push_async_callback(asyncio.to_thread, self._baselines.close)
+            for delivery in self._deliveries:
+                closing.push_async_callback(delivery.close)
+            closing.push_async_callback(_cancelled, delivering)
+            closing.callback(self._stop_hearing)
+            await _cancelled([watching])
+            await self.evaluate()
+            await asyncio.gather(*(delivery.flush() for delivery in self._deliveries))
 
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(self._settings.interval)
             try:
-                self.evaluate()
+                await self.evaluate()
             except Exception:
                 _log.exception("the rules of alerts could not be looked at; they will be again")
 
-    def _ended(self, call: Call, model: str | None, outcome: Outcome, response: MessageResponse) -> None:
+    def _ended(self, call: Call, model: str | None, outcome: Outcome, stream: Stream | None) -> None:
+        try:
+            self._take_down(call, model, outcome, response_of(call, stream))
+        except Exception:
+            _log.exception("alerts could not take down the call %s; it does not count", call.id)
+
+    def _take_down(self, call: Call, model: str | None, outcome: Outcome, response: MessageResponse) -> None:
         timing, is_read = response.timing, outcome.kind == "read"
         sample = Sample(
             at=self._clock.monotonic(),

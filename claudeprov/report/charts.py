@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import altair as alt
 import vl_convert
 
-from claudeprov.report.content import Chart, Unit, shown
+from claudeprov.report.content import Chart, Unit, finite, shown
 
 _WIDTH = 352
 _TALL = 180
@@ -21,7 +21,15 @@ _LABEL = 26
 _NAME = "slice(datum.label, indexof(datum.label, ' ') + 1)"
 """In Vega's language, what is written for a label."""
 _FONT = "system-ui, sans-serif"
-_FORMATS: dict[Unit, str] = {"count": "~s", "seconds": "~g", "dollars": "$~g", "share": ".0%"}
+_PLAIN = {unit: f"format(datum.value, '{form}')" for unit, form in (("", ",.9~f"), ("$", "$,.9~f"), ("%", ".0%"))}
+_SHORT = "format(datum.value, datum.value < 1e15 ? '~s' : '.1e')"
+_TICKS: dict[Unit, str] = {
+    "count": f"datum.value < 1e5 ? {_PLAIN['']} : {_SHORT}",
+    "seconds": f"datum.value < 1e6 ? {_PLAIN['']} : {_SHORT}",
+    "dollars": _PLAIN["$"],
+    "share": _PLAIN["%"],
+}
+"""In Vega's language, what is written at a value."""
 _TONES = {
     **dict.fromkeys(("passed", "answered", "read"), "good"),
     **{"failed": "bad", "error": "fair", "cancelled": "fair"},
@@ -29,7 +37,16 @@ _TONES = {
 }
 """Names of series that have a colour of their own; the others take theirs in turn."""
 _COLOURS = 8
-_DAY = 86400
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_TIMES = (
+    *((number * _MINUTE, "%H:%M") for number in (1, 2, 5, 15, 30)),
+    *((number * _HOUR, "%H:%M") for number in (1, 3, 6)),
+    (12 * _HOUR, "%d %b %H:%M"),
+    *((number * _DAY, "%d %b") for number in (1, 2, 7, 14, 28)),
+    *((number * _DAY, "%b %Y") for number in (56, 112, 224)),
+)
+"""How many seconds apart times are told, and how; no two of an axis look alike."""
+_MOST_TIMES = 4
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _TAGS = {"svg", "g", "path", "text", "line", "rect", "defs", "clipPath"}
 
@@ -41,12 +58,19 @@ def draw(chart: Chart) -> str:
     marks = {"stacks": _stacks, "lines": _lines, "bars": _bars, "dots": _dots}[chart.form](chart)
     whole = marks.properties(
         width=_WIDTH,
-        height=_TALL if chart.form in ("stacks", "lines") else _ROW * max(3, len(_things(chart))) + 20,
+        height=_height(chart),
         autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-        padding=6,
+        padding={"left": 20, "right": 12, "top": 6, "bottom": 6},  # a reader's letters may be wider than Vega's
         background="transparent",
     )
     return _cleaned(vl_convert.vegalite_to_svg(_styled(whole).to_dict()))
+
+
+def _height(chart: Chart) -> int:
+    if chart.form in ("stacks", "lines"):
+        return _TALL
+    beside = (True, len(chart.series) > 1, chart.unit == "seconds")  # axis, legend, the axis's title
+    return _ROW * max(2, len(_things(chart))) + 24 * sum(beside)
 
 
 def _colour(name: str, series: Sequence[str]) -> str:
@@ -70,7 +94,7 @@ def _stacks(chart: Chart) -> Any:
 
 def _lines(chart: Chart) -> Any:
     return (
-        alt.Chart(alt.InlineData(values=_timed(chart)))
+        alt.Chart(alt.InlineData(values=_broken(_timed(chart), chart.step)))
         .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=22))
         .encode(x=_time(chart), y=_value(chart, alt.Y), color=_color(chart))
     )
@@ -102,6 +126,13 @@ def _timed(chart: Chart) -> list[dict[str, Any]]:
     return values
 
 
+def _broken(values: list[dict[str, Any]], step: float) -> list[dict[str, Any]]:
+    """Add a point without a value behind each that no other follows at once, so that no line leads over the gap."""
+    known = {(value["series"], value["at"]) for value in values}
+    ends = [value for value in values if (value["series"], value["until"]) not in known]
+    return values + [value | {"at": value["until"], "value": None} for value in ends] if step else values
+
+
 def _named(chart: Chart) -> list[dict[str, Any]]:
     things = _things(chart)
     return [value | {"thing": things[point.at]} for point, value in zip(chart.points, _values(chart), strict=True)]
@@ -110,7 +141,8 @@ def _named(chart: Chart) -> list[dict[str, Any]]:
 def _values(chart: Chart) -> list[dict[str, Any]]:
     labels, order = _labels(chart.series), {name: number for number, name in enumerate(chart.series)}
     return [
-        {"series": labels[one.series], "order": order[one.series], "value": one.value, "low": one.low, "high": one.high}
+        {"series": labels[one.series], "order": order[one.series]}
+        | {"value": finite(one.value), "low": finite(one.low), "high": finite(one.high)}
         for one in chart.points
     ]
 
@@ -125,24 +157,31 @@ def _labels(names: Iterable[Any]) -> dict[Any, str]:
 
 
 def _time(chart: Chart) -> alt.X:
-    times = [point.at for point in chart.points if isinstance(point.at, datetime)]
-    is_long = chart.step >= _DAY or (max(times) - min(times)).total_seconds() > _DAY
-    axis = alt.Axis(
-        grid=False, tickCount=4, format="%d %b" if is_long else "%H:%M", labelOverlap=True, labelSeparation=8
-    )
+    times = [int(point.at.timestamp()) for point in chart.points if isinstance(point.at, datetime)]
+    first, last = min(times), max(times)
+    fitting = (one for one in _TIMES if one[0] >= min(chart.step, _DAY) and (last - first) / one[0] < _MOST_TIMES)
+    step, form = next(fitting, (366 * _DAY, "%Y"))
+    told = [at * 1000 for at in range(first + -first % step, last + 1, step)]
+    axis = alt.Axis(grid=False, values=told, format=form, labelOverlap=True, labelSeparation=8)
     return alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
 
 
 def _value(chart: Chart, channel: Any, field: str = "value") -> Any:
     domain = alt.Scale(domain=[0, 1]) if chart.unit == "share" else alt.Scale(nice=True, zero=True)
-    known = [point.high if point.high is not None else point.value for point in chart.points]
-    whole = chart.unit == "count" and max((value for value in known if value), default=0) < 5
-    axis = alt.Axis(format=_FORMATS[chart.unit], tickCount=4, tickMinStep=1 if whole else alt.Undefined)
+    whole = chart.unit == "count" and all(point.value == round(point.value or 0) for point in chart.points)
+    label = f"datum.value % 1 ? '' : {_TICKS['count']}" if whole else _TICKS[chart.unit]
+    axis = alt.Axis(
+        labelExpr=label,
+        labelOverlap="greedy",
+        labelSeparation=10,
+        tickCount=4,
+        tickMinStep=1 if whole else alt.Undefined,
+    )
     return channel(f"{field}:Q", title="seconds" if chart.unit == "seconds" else None, scale=domain, axis=axis)
 
 
 def _thing(chart: Chart) -> alt.Y:
-    axis = alt.Axis(grid=False, labelExpr=_NAME, labelLimit=150)
+    axis = alt.Axis(grid=False, labelExpr=_NAME, labelLimit=130)
     return alt.Y("thing:N", title=None, sort=list(_things(chart).values()), axis=axis)
 
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Literal
 
 NONE = "—"
 LONGEST = 200
 """Characters that are shown of a text, such as a tag or an error."""
+_LARGE = 1e12
+"""From here on a number is told with three digits."""
 _HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """What no document may hold, and what would turn the text around it."""
 
@@ -135,7 +137,7 @@ def count(value: int | None) -> Cell:
 
 def figure(value: float | None, unit: Unit) -> Cell:
     """A cell with a measure: seconds, dollars, a share or a count."""
-    return Cell(measure(value, unit), value)
+    return Cell(measure(value, unit), finite(value))
 
 
 def money(low: Decimal | None, high: Decimal | None) -> Cell:
@@ -154,13 +156,21 @@ def moment(at: datetime) -> Cell:
     return Cell(text, text)
 
 
+def finite(value: float | None) -> float | None:
+    """Return a number; ``None`` for what is infinite or not a number."""
+    return value if value is not None and isfinite(value) else None
+
+
 def measure(value: float | None, unit: Unit) -> str:
-    """Write a measure in its unit."""
+    """Write a measure in its unit; what is not finite is none."""
+    value = finite(value)
     if value is None:
         return NONE
+    if abs(value) >= _LARGE and unit in ("seconds", "count"):
+        return f"{value:.3g}{' s' if unit == 'seconds' else ''}"
     match unit:
         case "seconds":
-            return f"{value:.2f} s"
+            return f"{value:,.2f} s"
         case "dollars":
             return f"${value:.6f}"
         case "share":

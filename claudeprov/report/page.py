@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from datetime import datetime
 from hashlib import sha256
@@ -13,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from claudeprov import __version__
-from claudeprov.errors import ConfigurationError
+from claudeprov.files import replace_ours
 from claudeprov.report.charts import draw
 from claudeprov.report.content import NONE, Chart, Report, measure, shown
 
@@ -51,16 +50,7 @@ def save(page: str, file: Path) -> None:
     Raises:
         ConfigurationError: There is something else, or it cannot be written.
     """
-    draft = file.with_name(f"{file.name}.part")
-    try:
-        if file.exists():
-            with file.open("rb") as old:
-                if _MARK not in old.read(_HEAD):
-                    raise ConfigurationError(f"--out {file}: is no report, and is not overwritten")
-        draft.write_text(page, encoding="utf-8")
-        os.replace(draft, file)
-    except OSError as error:
-        raise ConfigurationError(f"--out {file}: cannot be written: {error}") from error
+    replace_ours({file: page.encode()}, lambda old: _MARK in old[:_HEAD], "report")
 
 
 def _asset(name: str) -> Markup:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from heapq import heappush, heappushpop
 from itertools import count as numbers
+from math import inf
 from typing import Any
 
 from sqlalchemy import func, select
@@ -77,6 +78,19 @@ def report_of(store: Store, text: str, since: str, made_at: datetime) -> Report:
     )
 
 
+class _Times:
+    """Seconds of the calls of a model, and tokens a second."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.latency, self.first_chunk, self.speed = array("d"), array("d"), array("d")
+
+
+def _lasting(seconds: float | None) -> float | None:
+    """A duration; ``None`` for what can be none, as when a clock was set back."""
+    return seconds if seconds is not None and 0 <= seconds < inf else None
+
+
 class _Seen:
     """What only the calls themselves tell: the course of time, percentiles, and which stood out."""
 
@@ -86,9 +100,7 @@ class _Seen:
         self.outcomes: list[Counter[str]] = [Counter() for _ in range(self.bins)]
         self.latency = [array("d") for _ in range(self.bins)]
         self.first_chunk = [array("d") for _ in range(self.bins)]
-        self.by_model: dict[str, tuple[array[float], array[float], array[float]]] = defaultdict(
-            lambda: (array("d"), array("d"), array("d"))
-        )
+        self.by_model: dict[str, _Times] = defaultdict(_Times)
         self.retries = 0
         self.waited = 0.0
         self.dearest, self.slowest = _Top(), _Top()
@@ -100,22 +112,25 @@ class _Seen:
         number = min(int((row.started_at - self.begin).total_seconds() // self.step), self.bins - 1)
         self.outcomes[number]["failed" if row.error else row.end] += 1
         self.retries += max(row.attempts - 1, 0)
-        self.waited += row.queue + row.backoff
+        self.waited += (_lasting(row.queue) or 0) + (_lasting(row.backoff) or 0)
+        whole, first = _lasting(row.total), _lasting(row.first_chunk)
         cost = row.cost_low_usd if row.cost_high_usd is None else row.cost_high_usd
         if cost is not None:
             self.dearest.see(float(cost), row)
-        self.slowest.see(row.total, row)
+        if whole is not None:
+            self.slowest.see(whole, row)
         if row.end != "read":
             return
-        whole, first, speed = self.by_model[row.served or row.model or NONE]
-        whole.append(row.total)
-        self.latency[number].append(row.total)
-        if row.first_chunk is None:
-            return
-        first.append(row.first_chunk)
-        self.first_chunk[number].append(row.first_chunk)
-        if row.output_tokens is not None and row.total > row.first_chunk:
-            speed.append(row.output_tokens / (row.total - row.first_chunk))
+        of_model = self.by_model[row.served or row.model or NONE]
+        of_model.read += 1
+        if whole is not None:
+            of_model.latency.append(whole)
+            self.latency[number].append(whole)
+        if first is not None:
+            of_model.first_chunk.append(first)
+            self.first_chunk[number].append(first)
+        if whole is not None and first is not None and whole > first and row.output_tokens is not None:
+            of_model.speed.append(row.output_tokens / (whole - first))
 
     def moments(self) -> list[datetime]:
         """When each bin begins."""
@@ -170,7 +185,9 @@ def _facts(total: Sum, seen: _Seen) -> Iterator[Fact]:
     times = [array("d", (value for part in parts for value in part)) for parts in (seen.latency, seen.first_chunk)]
     prompt = total.input_tokens + total.cache_write_5m_tokens + total.cache_write_1h_tokens + total.cache_read_tokens
     yield Fact("calls", f"{total.calls:,}", "replayed" if total.replayed else "")
-    yield Fact("without an error", measure(1 - total.failed / total.calls, "share"), f"{total.failed:,} failed")
+    ends: Counter[str] = sum(seen.outcomes, Counter())
+    told = (f"{ends[end]:,} {end}" for end in ("failed", "cancelled", "abandoned") if ends[end])
+    yield Fact("success", measure(_success(ends), "share"), ", ".join(told))
     yield Fact("latency p50 / p95", _pair(times[0]), "of calls that were read to their end")
     yield Fact("first chunk p50 / p95", _pair(times[1]))
     yield Fact("tokens in / out", f"{prompt:,} / {total.output_tokens:,}")
@@ -180,12 +197,18 @@ def _facts(total: Sum, seen: _Seen) -> Iterator[Fact]:
         measure(total.cache_read_tokens / prompt if prompt else None, "share"),
         "of the prompts' tokens",
     )
-    yield Fact("retries", f"{seen.retries:,}", f"{seen.waited:,.1f} s of waiting")
+    yield Fact("retries", f"{seen.retries:,}", f"{measure(seen.waited, 'seconds')} of waiting")
+
+
+def _success(ends: Counter[str]) -> float | None:
+    """The share of calls read to their end; those that the application cancelled or abandoned count neither way."""
+    counted = ends["read"] + ends["failed"]
+    return ends["read"] / counted if counted else None
 
 
 def _pair(values: Sequence[float]) -> str:
     found = Percentiles.of(values)
-    return f"{found.p50:.2f} / {found.p95:.2f} s" if found else NONE
+    return f"{measure(found.p50, 'seconds')} / {measure(found.p95, 'seconds')}" if found else NONE
 
 
 def _sections(store: Store, since: str, seen: _Seen) -> Iterator[Section]:
@@ -199,7 +222,7 @@ def _sections(store: Store, since: str, seen: _Seen) -> Iterator[Section]:
     tables = [
         _sums(f"By {key}", key, found) for key, found in sums.items() if any(one.group != (None,) for one in found)
     ]
-    yield Section("Tokens and cost", [*_money(days, seen)], tables)
+    yield Section("Tokens and cost", [*_money(days, seen)], tables, _unpriced(days, seen))
     yield Section(
         "Calls that stand out",
         tables=[table for table in (_calls("Dearest", seen.dearest), _calls("Slowest", seen.slowest)) if table.rows],
@@ -215,20 +238,15 @@ def _course(seen: _Seen) -> Iterator[Chart]:
     sums = ", ".join(f"{sum(bin_[end] for bin_ in seen.outcomes):,} {end}" for end in ends)
     yield Chart("Calls by outcome", f"Over time: {sums}.", "stacks", "count", points, ends, seen.step)
     rates = [
-        Point(at, "success", 1 - bin_["failed"] / bin_.total())
+        Point(at, "success", share)
         for at, bin_ in zip(moments, seen.outcomes, strict=True)
-        if bin_.total()
+        if (share := _success(bin_)) is not None
     ]
-    worst = min(rates, key=lambda point: point.value or 0)
-    yield Chart(
-        "Calls without an error",
-        f"The share over time; the least is {worst.value:.1%}, at {worst.at:%Y-%m-%d %H:%M} UTC.",
-        "lines",
-        "share",
-        rates,
-        ("success",),
-        seen.step,
-    )
+    if rates:
+        worst = min(rates, key=lambda point: point.value or 0)
+        least = f"{worst.value:.1%}, at {worst.at:%Y-%m-%d %H:%M} UTC"
+        told = f"Calls read to their end, of those read or failed, over time; the least is {least}."
+        yield Chart("Success", told, "lines", "share", rates, ("success",), seen.step)
 
 
 def _latencies(seen: _Seen) -> Iterator[Chart]:
@@ -239,19 +257,19 @@ def _latencies(seen: _Seen) -> Iterator[Chart]:
                 points += [Point(at, "p50", found.p50), Point(at, "p95", found.p95)]
         if points:
             worst = max(points, key=lambda point: point.value or 0)
-            most = f"{worst.value:.2f} s, at {worst.at:%Y-%m-%d %H:%M} UTC"
+            most = f"{measure(worst.value, 'seconds')}, at {worst.at:%Y-%m-%d %H:%M} UTC"
             told = f"Median and 95th percentile over time; the most is {most}."
             yield Chart(title, told, "lines", "seconds", points, ("p50", "p95"), seen.step)
 
 
 def _models(seen: _Seen) -> Table:
     rows = []
-    for model, (whole, first, speed) in sorted(seen.by_model.items(), key=lambda item: -len(item[1][0]))[:_MOST_ROWS]:
-        latency, chunk, rate = Percentiles.of(whole), Percentiles.of(first), Percentiles.of(speed)
+    for model, times in sorted(seen.by_model.items(), key=lambda item: -item[1].read)[:_MOST_ROWS]:
+        latency, chunk, rate = map(Percentiles.of, (times.latency, times.first_chunk, times.speed))
         rows.append(
             [
                 word(model),
-                count(len(whole)),
+                count(times.read),
                 *(figure(getattr(latency, rank, None), "seconds") for rank in ("p50", "p95", "p99")),
                 *(figure(getattr(chunk, rank, None), "seconds") for rank in ("p50", "p95")),
                 figure(getattr(rate, "p50", None), "count"),
@@ -292,6 +310,11 @@ def _money(days: Sequence[Sum], seen: _Seen) -> Iterator[Chart]:
         kinds = [kind for kind in _KINDS if sums[kind]]
         told = ", ".join(f"{sums[kind]:,.0f} {kind}" for kind in kinds)
         yield Chart("Tokens by day", f"In all: {told}.", "stacks", "count", used, kinds, _DAY)
+
+
+def _unpriced(days: Sequence[Sum], seen: _Seen) -> str:
+    unknown = sum(one.cost_unknown for one in days if one.replayed is seen.replayed)
+    return f"Calls whose cost is unknown, or has no upper bound: {unknown:,}." if unknown else ""
 
 
 def _points(values: dict[tuple[datetime, str], float]) -> list[Point]:
@@ -339,8 +362,8 @@ def _calls(title: str, top: _Top) -> Table:
             moment(row.started_at),
             word(row.served or row.model),
             word(row.error or row.end, "bad" if row.error else "plain"),
-            figure(row.total, "seconds"),
-            figure(row.first_chunk, "seconds"),
+            figure(_lasting(row.total), "seconds"),
+            figure(_lasting(row.first_chunk), "seconds"),
             count(row.output_tokens),
             count(row.attempts),
             money(row.cost_low_usd, row.cost_high_usd),

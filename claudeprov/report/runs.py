@@ -20,6 +20,7 @@ from claudeprov.report.content import (
     Table,
     count,
     figure,
+    finite,
     moment,
     money,
     shown,
@@ -37,8 +38,10 @@ _MOST_ROWS = 2000
 """Tasks of all runs together that the table has, so that the page stays small."""
 
 
-def report_of(results: Sequence[RunResult], made_at: datetime, *, answers: bool = False) -> Report:
-    """Tell of *results*, one or more; the answers themselves only if they are asked for."""
+def report_of(
+    results: Sequence[RunResult], made_at: datetime, *, answers: bool = False, unread: Sequence[str] = ()
+) -> Report:
+    """Tell of *results*, one or more; the answers only if they are asked for. *unread* are runs that gave none."""
     names = [result.model for result in results] if _are_apart(results) else labels(results)
     runs = dict(zip(names, results, strict=True)) if len(set(names)) == len(names) else _numbered(names, results)
     first = results[0]
@@ -48,11 +51,16 @@ def report_of(results: Sequence[RunResult], made_at: datetime, *, answers: bool 
         if len(results) > 1
         else f"Suite {first.suite}, {first.model}",
         made_at=made_at,
-        notes=list(_notes(runs)),
+        notes=[*_missing(unread, len(runs)), *_notes(runs)],
         facts=[Fact(name, text) for name, text in cells(first).items()] if len(results) == 1 else (),
         sections=[section for section in _sections(runs) if section.charts or section.tables],
         texts=list(_texts(runs)) if answers else (),
     )
+
+
+def _missing(unread: Sequence[str], known: int) -> Iterator[str]:
+    if unread:
+        yield f"{len(unread)} of {len(unread) + known} runs could not be read: {', '.join(unread)}"
 
 
 def _are_apart(results: Sequence[RunResult]) -> bool:
@@ -86,10 +94,7 @@ def _notes_of(result: RunResult) -> Iterator[str]:
 
 def _sections(runs: dict[str, RunResult]) -> Iterator[Section]:
     if len(runs) > 1:
-        told = {name: cells(result) for name, result in runs.items()}
-        columns = list(dict.fromkeys(column for line in told.values() for column in line))
-        rows = [[word(name), *(word(line.get(column)) for column in columns)] for name, line in told.items()]
-        yield Section("Summary", tables=[Table("Runs", ["run", *columns], rows)])
+        yield Section("Summary", tables=[_beside(runs)])
     yield Section(
         "Score",
         [*_scores(runs), _outcomes(runs)],
@@ -101,6 +106,32 @@ def _sections(runs: dict[str, RunResult]) -> Iterator[Section]:
     yield Section("Tokens and cost", [_tokens(runs), *_costs(runs)])
     yield Section("Tasks", tables=[_tasks(runs)])
     yield Section("Setting", tables=[_origins(runs), *_settings(runs)])
+
+
+def _beside(runs: dict[str, RunResult]) -> Table:
+    """The runs below each other. What is several numbers is sorted by the first, but errors by how many there are."""
+    lines = {}
+    for name, result in runs.items():
+        keys = _keys(result)
+        lines[name] = {column: Cell(shown(text), keys[column]) for column, text in cells(result).items()}
+    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
+    rows = [[word(name), *(line.get(column, word(None)) for column in columns)] for name, line in lines.items()]
+    return Table("Runs", ["run", *columns], rows)
+
+
+def _keys(result: RunResult) -> dict[str, float | None]:
+    """By what the columns are sorted that show numbers."""
+    summary = result.summary
+    latency, first, tokens = summary.latency_seconds, summary.first_chunk_seconds, summary.input_tokens
+    cost = summary.cost_usd if summary.cost_low_usd is None else summary.cost_low_usd
+    return {kind: score.rate for kind, score in summary.by_kind.items()} | {
+        "passed": summary.score.rate,
+        "latency p50/p95/p99": finite(latency.p50) if latency else None,
+        "first chunk p50/p95": finite(first.p50) if first else None,
+        "tokens in/out": tokens,
+        "cost": _float(cost),
+        "errors": sum(summary.failures.values()),
+    }
 
 
 def _scores(runs: dict[str, RunResult]) -> Iterator[Chart]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from claudeprov.errors import Severity
 from claudeprov.settings.kind import Count, Duration, Group, Name, Seconds
@@ -16,9 +19,9 @@ Measure = Literal[
 Scope = Literal["whole", "model", "route"]
 
 _SHARES = ("error_rate", "refusals")
-_STANDING = ("breaker_open", "budget")
+STANDING = ("breaker_open", "budget")
 """Measures that other layers tell, in place of calls in a window."""
-Level = Annotated[float, Field(strict=True, ge=0, le=10**12, allow_inf_nan=False)]
+Level = Annotated[float, Field(strict=True, gt=0, le=10**12, allow_inf_nan=False)]
 
 
 class RuleSettings(Group):
@@ -79,7 +82,7 @@ class RuleSettings(Group):
     def _same_way(cls, times: float | None, info: ValidationInfo) -> float | None:
         if times is None:
             return None
-        if info.data.get("measure") in _STANDING:
+        if info.data.get("measure") in STANDING:
             raise ValueError(f"is nothing that {info.data['measure']} has: the ledger tells nothing of it")
         is_wrong = (info.data.get("above") is not None and times < 1) or (
             info.data.get("below") is not None and times > 1
@@ -93,7 +96,7 @@ class RuleSettings(Group):
     @field_validator("per")
     @classmethod
     def _of_calls(cls, per: Scope, info: ValidationInfo) -> Scope:
-        if per != "whole" and info.data.get("measure") in _STANDING:
+        if per != "whole" and info.data.get("measure") in STANDING:
             raise ValueError("must be whole: a breaker is told of each route, and a budget of each limit")
         return per
 
@@ -146,5 +149,25 @@ class AlertsSettings(Group):
     """By name, which alerts bear."""
     channels: dict[Name, ChannelSettings]
     """By name; each gets every alert."""
-    interval: Duration = 15.0
+    interval: Annotated[Duration, Field(ge=0.1)] = 15.0
     """Seconds between two looks at the rules."""
+
+    @field_validator("rules", "channels", mode="before")
+    @classmethod
+    def _is_there(cls, given: Any, info: ValidationInfo) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        wrong: list[InitErrorDetails] = []
+        for name, one in given.items():
+            if one is None:
+                what = f"is null; ~alerts.{info.field_name}.{name} takes it away"
+            elif info.field_name == "rules" and isinstance(one, Mapping) and "measure" not in one:
+                near = get_close_matches(str(name), [other for other in given if other != name], n=1)
+                what = "is a rule without a measure" + (f"; did you mean {near[0]}?" if near else "")
+            else:
+                continue
+            error = PydanticCustomError("not_there", "{what}", {"what": what})
+            wrong.append({"type": error, "loc": (name,), "input": one})
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return given

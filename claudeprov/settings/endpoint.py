@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import field_validator
 
@@ -31,8 +31,17 @@ class EndpointSettings(Group):
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise ValueError("must be a URL that begins with http:// or https://")
+            if not _has_usable_port(parts):
+                raise ValueError("must have a port from 1 to 65535, or none")
             if parts.username is not None:
                 raise ValueError("must not hold credentials; they come from the environment")
             if parts.query or parts.fragment:
                 raise ValueError("must not hold a query or a fragment: the path of the API comes after it")
         return url
+
+
+def _has_usable_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

@@ -57,8 +57,11 @@ class MemoryCircuits:
         return circuit.refusal() if circuit.refuses else None
 
     def states(self) -> dict[str, str]:
-        """The state that each circuit is in."""
-        return {key: circuit.current_state.name.lower() for key, circuit in self._circuits.copy().items()}
+        """The state that a call of each would find: one that has been open for long enough is ``half_open``."""
+        return {
+            key: "half_open" if circuit.is_due else circuit.current_state.name.lower()
+            for key, circuit in self._circuits.copy().items()
+        }
 
 
 class Circuit(CircuitBreaker):  # type: ignore[misc]  # aiobreaker has no types
@@ -89,18 +92,23 @@ class Circuit(CircuitBreaker):  # type: ignore[misc]  # aiobreaker has no types
         Raises:
             CircuitOpenError: It is open, or has let enough calls through on trial.
         """
-        if self.current_state is CircuitBreakerState.OPEN and self.seconds_open <= 0:
+        if self.is_due:
             self.half_open()
         if self.refuses:
             raise self.refusal()
         return CircuitVerdict(self)
 
     @property
+    def is_due(self) -> bool:
+        """Whether it is open, but the next call is let through on trial."""
+        return self.current_state is CircuitBreakerState.OPEN and self.seconds_open <= 0
+
+    @property
     def refuses(self) -> bool:
         """Whether a call would be refused now."""
         match self.current_state:
             case CircuitBreakerState.OPEN:
-                return self.seconds_open > 0
+                return not self.is_due
             case CircuitBreakerState.HALF_OPEN:
                 return self.on_trial >= self._settings.trials
         return self.current_state is Forced.FORCED_OPEN

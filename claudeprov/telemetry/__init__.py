@@ -9,6 +9,7 @@ from claudeprov.errors import ProviderError
 
 if TYPE_CHECKING:
     from claudeprov.chain import Call
+    from claudeprov.cost import Cost
     from claudeprov.notice import Notice
     from claudeprov.response import MessageResponse
     from claudeprov.stream import Outcome, Stream
@@ -49,3 +50,23 @@ def error_code(error: BaseException | None) -> str | None:
     if error is None:
         return None
     return error.code if isinstance(error, ProviderError) else type(error).__name__
+
+
+def tokens_of(cost: Cost) -> dict[tuple[str, str], int]:
+    """Tokens of what *cost* is for, by the model that used them and ``input``, ``cache_read``, ``cache_write`` or
+    ``output``, which exclude each other."""
+    tokens: dict[tuple[str, str], int] = {}
+    for item in cost.items:
+        if kind := _KINDS.get(item.name):
+            key = item.model, kind
+            tokens[key] = tokens.get(key, 0) + item.quantity
+    return tokens
+
+
+_KINDS = {
+    "input": "input",
+    "cache_read": "cache_read",
+    "cache_write_5m": "cache_write",
+    "cache_write_1h": "cache_write",
+    "output": "output",
+}

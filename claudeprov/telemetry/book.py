@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from threading import Lock
+from weakref import WeakSet
 
-from claudeprov.mask import masked_text
 from claudeprov.telemetry import table
+from claudeprov.telemetry.scrub import text_without_secrets
 from claudeprov.telemetry.table import METRICS, OTHER, Label, Metric
 
 Values = tuple[str | None, ...]
@@ -37,6 +39,7 @@ class Book(ABC):
     def __init__(self) -> None:
         self._noted: deque[tuple[Metric, Values, float]] = deque()
         self._entering = Lock()
+        _BOOKS.add(self)
         self._reads: tuple[Read, ...] = ()
         self._sums: dict[Metric, dict[Values, float]] = {metric: defaultdict(float) for metric in METRICS}
         self._known: dict[Metric, set[Values]] = {metric: set() for metric in METRICS}
@@ -81,6 +84,10 @@ class Book(ABC):
             merge = _MERGED.get(metric, max)
             return [(values, merge(amounts)) for values, amounts in found.items()]
 
+    def in_child(self) -> None:
+        """Be usable after a fork: whoever held the lock has not come along."""
+        self._entering = Lock()
+
     @abstractmethod
     def _observe(self, metric: Metric, values: Values, amount: float) -> None:
         """Take one value of a histogram."""
@@ -92,6 +99,18 @@ class Book(ABC):
         values = tuple(None if value is None else bound.of(value) for bound, value in bounds)
         self._known[metric].add(values)
         return values
+
+
+_BOOKS: WeakSet[Book] = WeakSet()
+
+
+def _in_child() -> None:
+    for book in _BOOKS:
+        book.in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class Bound:
@@ -106,7 +125,7 @@ class Bound:
         text = str(value)
         if text in self._known:
             return text
-        text = masked_text(text.encode(errors="replace").decode())[:_LONGEST]
+        text = text_without_secrets(text.encode(errors="replace").decode())[:_LONGEST]
         if text in self._known:
             return text
         if not self._room:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 _CLOSES_WITHIN = 5.0
 """Seconds in which what is left is delivered, when the last provider closes, or is lost."""
+_LAST_PORT = 65535
 _MINUTE = 60.0
 """Seconds for which a complaint is not repeated."""
 
@@ -47,6 +49,10 @@ class Exporting:
     """Where Prometheus scrapes."""
     stops: list[Callable[[], object]] = field(default_factory=list)
     """What delivers the rest and stops exporting; may take long."""
+    undo: list[Callable[[], object]] = field(default_factory=list)
+    """What is undone at once when that is done."""
+    leave: Callable[[], object] | None = None
+    """What lets go in a forked child of what is the parent's."""
     users: int = 0
     """Providers that share it."""
 
@@ -59,6 +65,13 @@ class Exporting:
                 return
             for key in [key for key, exporting in _OPEN.items() if exporting is self]:
                 del _OPEN[key]
+        try:
+            await self._stop()
+        finally:
+            for undo in self.undo:
+                undo()
+
+    async def _stop(self) -> None:
         loop = asyncio.get_running_loop()
         stopped = [loop.create_future() for _ in self.stops]
         for stop, future in zip(self.stops, stopped, strict=True):
@@ -72,6 +85,21 @@ class Exporting:
 
 _OPEN: dict[tuple[object, ...], Exporting] = {}
 _OPENING = Lock()
+
+
+def _in_child() -> None:
+    """Begin anew after a fork: threads do not go along, and what the parent serves a child cannot."""
+    global _OPENING
+    _OPENING = Lock()
+    for exporting in _OPEN.values():
+        exporting.stops.clear()
+        if exporting.leave is not None:
+            exporting.leave()
+    _OPEN.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def open_exporting(settings: TelemetrySettings) -> Exporting:
@@ -97,16 +125,23 @@ def open_exporting(settings: TelemetrySettings) -> Exporting:
                 raise ConfigurationError(
                     f"telemetry.exporter={extra} needs an extra: pip install 'claudeprov[{extra}]'"
                 ) from error
+        if settings.exporter == "prometheus":
+            exporting.tracers = _host_tracers()  # they may have been set up since it was opened
         exporting.users += 1
         return exporting
 
 
 def _host() -> Exporting:
     """What the application has set up: it has imported the API, then, and its provider is no stand-in."""
-    trace, metrics = sys.modules.get("opentelemetry.trace"), sys.modules.get("opentelemetry.metrics")
-    tracers = trace.get_tracer_provider() if trace else None
+    metrics = sys.modules.get("opentelemetry.metrics")
     meters = _real(metrics.get_meter_provider() if metrics else None)
-    return Exporting(_real(tracers), meters and _instruments(meters))
+    return Exporting(_host_tracers(), meters and _instruments(meters))
+
+
+def _host_tracers() -> TracerProvider | None:
+    trace = sys.modules.get("opentelemetry.trace")
+    found: TracerProvider | None = _real(trace.get_tracer_provider() if trace else None)
+    return found
 
 
 def _instruments(meters: MeterProvider) -> Book:
@@ -142,8 +177,11 @@ def _otlp(settings: TelemetrySettings) -> Exporting:
     exporting = Exporting()
     _trace(exporting, OTLPSpanExporter(base and f"{base}/v1/traces"))
     _measure(exporting, PeriodicExportingMetricReader(OTLPMetricExporter(base and f"{base}/v1/metrics")))
+    seldom = Seldom()
     for kind in (OTLPSpanExporter, OTLPMetricExporter):
-        logging.getLogger(kind.__module__).addFilter(_SELDOM)  # once, however often it is added
+        logger = logging.getLogger(kind.__module__)
+        logger.addFilter(seldom)
+        exporting.undo.append(partial(logger.removeFilter, seldom))
     return exporting
 
 
@@ -161,10 +199,11 @@ def _prometheus(settings: TelemetrySettings) -> Exporting:
         raise ConfigurationError(
             f"telemetry.port={settings.port}: nothing can listen at {settings.host}:{settings.port} "
             f"({error.strerror}). If another process does, give each a port of its own, such as "
-            f"telemetry.port={settings.port + 1}; telemetry.port=0 takes any that is free"
+            f"telemetry.port={settings.port + (1 if settings.port < _LAST_PORT else -1)}; "
+            f"telemetry.port=0 takes any that is free"
         ) from error
     _log.info("metrics for Prometheus are at %s", server.url)
-    return Exporting(_host().tracers, pages, server.url, [server.stop])
+    return Exporting(book=pages, url=server.url, stops=[server.stop], leave=server.server_close)
 
 
 def _trace(exporting: Exporting, exporter: SpanExporter) -> None:
@@ -199,22 +238,24 @@ def _resource() -> Resource:
 
 
 class Seldom(logging.Filter):
-    """Lets a logger say a thing once a minute: while a collector is away its exporters complain of every attempt."""
+    """Lets a logger say a thing once a minute: while a collector is away its exporters complain of every attempt.
+
+    Two complaints are the same if they differ by no more than a figure such as the seconds until the next attempt.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[tuple[str, str], float] = {}
+        self._said: dict[tuple[str, ...], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether it has not been said for a minute."""
-        what = record.name, record.msg
+        details = record.args if isinstance(record.args, tuple) else (record.args,)
+        what = record.name, str(record.msg), *(str(detail) for detail in details if not isinstance(detail, float))
         if record.created - self._said.get(what, -inf) < _MINUTE:
             return False
+        self._said = {said: at for said, at in self._said.items() if record.created - at < _MINUTE}
         self._said[what] = record.created
         return True
-
-
-_SELDOM = Seldom()
 
 
 def _stop(stop: Callable[[], object], loop: asyncio.AbstractEventLoop, stopped: asyncio.Future[None]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
 from structlog.dev import ConsoleRenderer, plain_traceback
 
-from claudeprov.mask import credentials_in, masked_within
+from claudeprov.telemetry.scrub import without_secrets_within
 
 LOGGER = logging.getLogger("claudeprov")
 """What everything is logged to; its parent, the root, is the application's."""
@@ -19,17 +18,17 @@ LOGGER.addHandler(logging.NullHandler())
 Form = Literal["console", "json"]
 
 _handlers: dict[Form, _Handler] = {}
-_before: tuple[int, bool] = (LOGGER.level, LOGGER.propagate)
-"""The logger's level, and whether it told its parent, when it had no handler of ours."""
+_before: tuple[int, bool, bool] = (LOGGER.level, LOGGER.propagate, LOGGER.disabled)
+"""The logger's level, and whether it told its parent and was disabled, when it had no handler of ours."""
 
 
 def add_handler(form: Form) -> None:
     """Have :data:`LOGGER` write to standard error, from INFO on, and to nobody else; once for all who ask."""
     global _before
     if not _handlers:
-        _before = LOGGER.level, LOGGER.propagate
+        _before = LOGGER.level, LOGGER.propagate, LOGGER.disabled
         LOGGER.setLevel(logging.INFO)
-        LOGGER.propagate = False
+        LOGGER.propagate = LOGGER.disabled = False  # a host's ``dictConfig`` disables what it does not name
     if form not in _handlers:
         _handlers[form] = _Handler(form)
         LOGGER.addHandler(_handlers[form])
@@ -37,14 +36,24 @@ def add_handler(form: Form) -> None:
 
 
 def remove_handler(form: Form) -> None:
-    """Take back one :func:`add_handler`; the last one leaves the logger as it was."""
+    """Take back one :func:`add_handler`; the last one leaves the logger as it was, but for what others have set."""
     handler = _handlers[form]
     handler.users -= 1
     if not handler.users:
         LOGGER.removeHandler(_handlers.pop(form))
     if not _handlers:
-        LOGGER.setLevel(_before[0])
-        LOGGER.propagate = _before[1]
+        level, propagate, disabled = _before
+        if LOGGER.level == logging.INFO:
+            LOGGER.setLevel(level)
+        if not LOGGER.propagate:
+            LOGGER.propagate = propagate
+        if not LOGGER.disabled:
+            LOGGER.disabled = disabled
+
+
+def is_handled() -> bool:
+    """Whether what is logged stands on standard error, in a form of ours."""
+    return bool(_handlers)
 
 
 class _Handler(logging.StreamHandler[Any]):
@@ -54,18 +63,12 @@ class _Handler(logging.StreamHandler[Any]):
         super().__init__()
         self.users = 0
         colors = self.stream.isatty()
-        credentials = credentials_in(os.environ)
-
-        def mask(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-            masked: dict[str, Any] = masked_within(event, credentials)
-            return masked
-
         self.setFormatter(
             structlog.stdlib.ProcessorFormatter(
                 foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info],
                 processors=[
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    mask,
+                    _mask,
                     structlog.stdlib.add_log_level,
                     structlog.processors.TimeStamper(fmt="iso", utc=True),
                     structlog.processors.JSONRenderer(default=str)
@@ -74,3 +77,8 @@ class _Handler(logging.StreamHandler[Any]):
                 ],
             )
         )
+
+
+def _mask(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    masked: dict[str, Any] = without_secrets_within(event)
+    return masked

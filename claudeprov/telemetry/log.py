@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 from weakref import finalize
@@ -13,14 +13,13 @@ import structlog
 from structlog.typing import Processor
 
 from claudeprov.chain import Call
-from claudeprov.mask import credentials_in, masked_within
 from claudeprov.notice import Notice
 from claudeprov.response import MessageResponse
 from claudeprov.settings.telemetry import TelemetrySettings
 from claudeprov.stream import Outcome
 from claudeprov.telemetry import Observer, error_code
-from claudeprov.telemetry.handler import LOGGER, add_handler, remove_handler
-from claudeprov.telemetry.scrub import scrubbed
+from claudeprov.telemetry.handler import LOGGER, add_handler, is_handled, remove_handler
+from claudeprov.telemetry.scrub import heed_environment, scrubbed, without_secrets_within
 
 if TYPE_CHECKING:
     from claudeprov.cost import Cost
@@ -44,18 +43,12 @@ class Log(Observer):
 
     def __init__(self, settings: TelemetrySettings) -> None:
         self._limit = settings.content_limit if settings.content else None
-        self._credentials = credentials_in(os.environ)
         self._release: Callable[[], object] | None = None
-        processors: Sequence[Processor] | None
-        if settings.log == "host":
-            processors = None if structlog.is_configured() else _LINES
-        else:
-            processors = _HANDED_ON
+        self._host = _logger(None)
+        if settings.log != "host":
             add_handler(settings.log)
             self._release = finalize(self, remove_handler, settings.log)
-        self._log: structlog.stdlib.BoundLogger = structlog.wrap_logger(
-            LOGGER, processors=processors, wrapper_class=structlog.stdlib.BoundLogger
-        )
+        heed_environment()
 
     def opening(self, call: Call) -> AbstractContextManager[None]:
         """Log that it starts."""
@@ -73,7 +66,7 @@ class Log(Observer):
         usage, timing = response.usage, response.timing
         details = {
             "kind": outcome.kind,
-            "attempts": len(call.attempts),
+            "attempts": len(response.attempts),
             "error": error_code(outcome.error),
             "request_id": response.request_id,
             "model": response.model or call.request.model,
@@ -108,9 +101,11 @@ class Log(Observer):
         known = {} if call_id is None else {"call_id": call_id}
         if self._limit is not None:
             known |= {name: scrubbed(value, self._limit) for name, value in content.items()}
-        if self._release is None:  # the handler of our own masks all that it writes
-            fields = masked_within(fields, self._credentials)
-        self._log.info(event, **fields, **known)
+        fields = without_secrets_within(fields)
+        log = self._host if structlog.is_configured() else _LINES
+        if is_handled():
+            log = _HANDED_ON
+        log.info(event, **fields, **known)
 
 
 def _cost(cost: Cost) -> dict[str, Any]:
@@ -119,8 +114,19 @@ def _cost(cost: Cost) -> dict[str, Any]:
     return {"cost_low_usd": cost.low_usd, "cost_high_usd": cost.high_usd}
 
 
-_LINES: Sequence[Processor] = (structlog.contextvars.merge_contextvars, structlog.processors.LogfmtRenderer())
-_HANDED_ON: Sequence[Processor] = (
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-)
+def _logger(processors: Sequence[Processor] | None) -> structlog.stdlib.BoundLogger:
+    """Of events that pass through *processors*, ``None`` being the application's, to the standard library's logger."""
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        LOGGER, processors=processors, wrapper_class=structlog.stdlib.BoundLogger
+    )
+    return logger
+
+
+def _with_names_of_lines(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name fields as a line can, whatever an application has bound: without spaces."""
+    return {re.sub(r"[\0- ]", "_", name): value for name, value in event.items()}
+
+
+_MERGED = structlog.contextvars.merge_contextvars
+_LINES = _logger((_MERGED, _with_names_of_lines, structlog.processors.LogfmtRenderer()))
+_HANDED_ON = _logger((_MERGED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter))

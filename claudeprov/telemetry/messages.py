@@ -8,7 +8,7 @@ from typing import Any
 
 from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
-from claudeprov.telemetry.scrub import scrubbed
+from claudeprov.telemetry.scrub import scrubbed, without_secrets_within
 
 _FINISH_REASONS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_call"}
 _TOLD = {"text": "content", "reasoning": "content", "tool_call": "arguments", "tool_call_response": "response"}
@@ -52,7 +52,7 @@ def _messages(messages: Sequence[Mapping[str, Any]], left: int) -> list[dict[str
             parts.append(part)
         if left <= 0 and not parts:
             break
-        told.append({"role": message.get("role"), "parts": parts[::-1]})
+        told.append(without_secrets_within({"role": message.get("role"), "parts": parts[::-1]}))
     return told[::-1]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from claudeprov.chain import Call
@@ -12,9 +13,9 @@ from claudeprov.chunk import MessageChunk
 from claudeprov.cost import Cost
 from claudeprov.limits import Allowance
 from claudeprov.notice import Notice
-from claudeprov.response import MessageResponse
+from claudeprov.response import Attempt, MessageResponse
 from claudeprov.stream import Outcome, Stream
-from claudeprov.telemetry import Observer, error_code, table
+from claudeprov.telemetry import Observer, error_code, table, tokens_of
 from claudeprov.telemetry.book import Book, Values
 from claudeprov.telemetry.table import Metric, provider_name
 
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 _MANY = 100
 """Measurements that are entered at once, where nobody asks for them."""
-_KINDS = {
-    "input": "input",
-    "cache_read": "cache_read",
-    "cache_write_5m": "cache_write",
-    "cache_write_1h": "cache_write",
-}
 _STATES = table.STATE.values
 
 
@@ -44,7 +39,13 @@ class Metrics(Observer):
         self._book = book
         self._parts = parts
         self._open = 0
+        self._asked: dict[str, str] = {}
         book.watch(self._read)
+
+    def opening(self, call: Call) -> AbstractContextManager[object]:
+        """Take down which model is asked for: another may stand in."""
+        self._asked[call.id] = call.request.model or ""
+        return super().opening(call)
 
     def opened(self, call: Call, stream: Stream) -> None:
         """Count an open stream; with ``per_chunk`` measure its chunks, too."""
@@ -53,30 +54,32 @@ class Metrics(Observer):
         stream.on_end(self._closed)
         assert self._parts.settings.telemetry is not None
         if self._parts.settings.telemetry.per_chunk:
-            stream.tap("content_block_delta", _Pace(self._book, call).see)
+            values = _convention(call, self._asked[call.id])
+            stream.tap("content_block_delta", _Pace(self._book, call, values).see)
 
     def ended(self, call: Call, outcome: Outcome, response: MessageResponse) -> None:
         """Measure the whole of a call."""
-        add, timing, attempts = self._book.add, response.timing, call.attempts
-        convention = _convention(call)
-        model = convention[2]
-        code = (
-            error_code(outcome.error) if outcome.kind == "failed" else None if outcome.kind == "read" else outcome.kind
-        )
+        add, timing, attempts = self._book.add, response.timing, response.attempts
+        model = self._asked.pop(call.id, call.request.model or "")
+        convention = _convention(call, model)
+        failure = error_code(outcome.error) if outcome.kind == "failed" else None
+        code = failure if outcome.kind in ("failed", "read") else outcome.kind
         add(table.CALLS, (model, outcome.kind, code, response.stop_reason))
         add(table.DURATION, (*convention, code), timing.total)
-        if timing.first_chunk is not None:
+        if timing.first_chunk is not None and call.request.stream:
             add(table.FIRST_CHUNK, convention, timing.first_chunk)
-        for attempt in attempts:
+        for attempt in attempts[:-1]:
             add(table.ATTEMPTS, (attempt.model, attempt.error_code))
-        if len(attempts) > 1:
-            add(table.RETRIES, (model,), len(attempts) - 1)
+        for attempt in attempts[-1:]:  # its stream may have broken, which is how the call failed
+            add(table.ATTEMPTS, (attempt.model, attempt.error_code or failure))
+        for attempt in attempts[1:]:
+            add(table.RETRIES, (attempt.model,))
         if timing.backoff:
             add(table.BACKOFF, (model,), timing.backoff)
         if timing.queue:
             add(table.QUEUE, (model,), timing.queue)
         if response.usage.raw or any(attempt.cost for attempt in attempts):
-            self._paid(convention, response.cost)
+            self._paid(convention, response.cost, _names(call, response.cost, attempts))
 
     def noticed(self, notice: Notice) -> None:
         """Count what a layer, or a tool, has done."""
@@ -100,22 +103,24 @@ class Metrics(Observer):
     def _closed(self, _: Outcome) -> None:
         self._open -= 1
 
-    def _paid(self, convention: tuple[str, ...], cost: Cost) -> None:
-        """Measure what was used, and what it cost."""
-        add, model = self._book.add, convention[2]
-        tokens = Counter[str]()
-        for item in cost.items:
-            if item.name != "web_search":
-                tokens[_KINDS.get(item.name, "output")] += item.quantity
-        for kind, count in tokens.items():
-            add(table.TOKENS, (model, kind), count)
-        output = tokens.pop("output", 0)
-        add(table.TOKEN_USAGE, (*convention, "input"), tokens.total())
-        add(table.TOKEN_USAGE, (*convention, "output"), output)
-        if cost.low_usd and not self._parts.replay:
-            add(table.COST, (model,), float(cost.low_usd))
+    def _paid(self, convention: tuple[str, ...], cost: Cost, names: dict[str, str | None]) -> None:
+        """Measure what was used, and what it cost, under the *names* of the models that used it."""
+        add = self._book.add
+        used = {"input": 0, "output": 0}
+        for (model, kind), count in tokens_of(cost).items():
+            add(table.TOKENS, (names.get(model, model), kind), count)
+            used["output" if kind == "output" else "input"] += count
+        for kind, count in used.items():
+            add(table.TOKEN_USAGE, (*convention, kind), count)
+        if not self._parts.replay:
+            spent: dict[str, Decimal] = {}
+            for item in cost.items:
+                if item.amount:
+                    spent[item.model] = spent.get(item.model, Decimal()) + item.amount
+            for model, usd in spent.items():
+                add(table.COST, (names.get(model, model),), float(usd))
         if cost.total_usd is None:
-            add(table.UNPRICED, (model,))
+            add(table.UNPRICED, (convention[2],))
 
     def _read(self, metric: Metric) -> Iterator[tuple[Values, float]]:
         """What *metric*, a gauge, is now."""
@@ -148,9 +153,9 @@ class Metrics(Observer):
 class _Pace:
     """Measures the time between the chunks of one stream."""
 
-    def __init__(self, book: Book, call: Call) -> None:
+    def __init__(self, book: Book, call: Call, values: Values) -> None:
         self._book = book
-        self._values = _convention(call)
+        self._values = values
         self._now = call.clock.monotonic
         self._last: float | None = None
 
@@ -162,8 +167,16 @@ class _Pace:
             self._book.enter(at_least=_MANY)
 
 
-def _convention(call: Call) -> tuple[str, str, str]:
-    return "chat", provider_name(call.endpoint), call.request.model or ""
+def _convention(call: Call, model: str) -> tuple[str, str, str]:
+    return "chat", provider_name(call.endpoint), model
+
+
+def _names(call: Call, cost: Cost, attempts: Sequence[Attempt]) -> dict[str, str | None]:
+    """By what name each model in *cost* was asked for: its first line item is the answer's, if that used anything."""
+    names = {paid.cost.items[0].model: paid.model for paid in attempts if paid.cost and paid.cost.items}
+    for item in cost.items[:1]:
+        names.setdefault(item.model, call.request.model)
+    return names
 
 
 def _remaining(allowance: Allowance, now: datetime) -> float:

@@ -12,10 +12,11 @@ from weakref import ref
 from structlog.contextvars import bind_contextvars
 
 from claudeprov.chain import Call
-from claudeprov.mask import masked_within
+from claudeprov.notice import Notice
 from claudeprov.response import MessageResponse
 from claudeprov.stream import Outcome, Stream
 from claudeprov.telemetry import Observer
+from claudeprov.telemetry.scrub import without_secrets_within
 
 _TAGS = ("run", "task")
 
@@ -28,13 +29,13 @@ class Names(Observer):
     in one context, the names are those of the latest; once that has ended, of the one before it, and at last whatever
     the application had bound under them. No task can reach into another's context: one that has neither read a stream
     to its end nor left it keeps the names until its next call.
+    While a tool runs, in its task or thread, ``call_id`` is the id of the run of tools that called it.
     """
 
     def opening(self, call: Call) -> AbstractContextManager[None]:
         """Bind them; ``ended`` is told of a call that cannot be opened, too."""
         call.leaving.append(partial(_forget, call.id))
-        tags = {name: masked_within(call.tags[name]) for name in _TAGS if name in call.tags}
-        _show((*_open(), _Named(call.id, {"call_id": call.id, "model": call.request.model, **tags})))
+        _add(call.id, call.tags, model=without_secrets_within(call.request.model))
         return nullcontext()
 
     def attempting(self, call: Call) -> AbstractContextManager[None]:
@@ -51,6 +52,11 @@ class Names(Observer):
         """Unbind them, where this is the reader's context."""
         _forget(call.id)
 
+    def noticed(self, notice: Notice) -> None:
+        """Name the run of tools in the context of each of its tools, which ends with that."""
+        if notice.name == "tool.started" and notice.call_id is not None:
+            _add(notice.call_id, notice.fields)
+
 
 class _Attempting:
     """Names one attempt of a call."""
@@ -62,10 +68,11 @@ class _Attempting:
 
     def __enter__(self) -> None:
         call = self._call
-        _rename(call, attempt=len(call.attempts) + 1, model=call.request.model, request_id=None)
+        model = without_secrets_within(call.request.model)
+        _rename(call, attempt=len(call.attempts) + 1, model=model, request_id=None)
 
     def __exit__(self, *_: object) -> None:
-        _rename(self._call, request_id=self._call.attempts[-1].request_id)
+        _rename(self._call, request_id=without_secrets_within(self._call.attempts[-1].request_id))
 
 
 class _Named:
@@ -103,7 +110,12 @@ _shown = ContextVar("claudeprov_names", default=_NOTHING)
 
 def _open() -> tuple[_Named, ...]:
     """The calls of this context, without those that have ended elsewhere."""
-    return tuple(named for named in _shown.get().open if not named.is_over)
+    return tuple([named for named in _shown.get().open if not named.is_over])
+
+
+def _add(call_id: str, tags: Mapping[str, Any], **names: Any) -> None:
+    told = {name: without_secrets_within(tags[name]) for name in _TAGS if name in tags}
+    _show((*_open(), _Named(call_id, {"call_id": call_id, **names, **told})))
 
 
 def _forget(call_id: str) -> None:
@@ -114,8 +126,9 @@ def _forget(call_id: str) -> None:
 def _rename(call: Call, **changes: Any) -> None:
     for named in _shown.get().open:
         if named.call_id == call.id:
+            changed = [name for name, value in changes.items() if named.names.get(name) != value]
             named.names |= changes
-            _show(_open(), changes)
+            _show(_open(), changed)
 
 
 def _show(calls: tuple[_Named, ...], changed: Iterable[str] | None = None) -> None:

@@ -1,9 +1,11 @@
 """The metrics: one table, from which instruments, documentation, dashboard and rules are made.
 
 Names, units and descriptions of ``gen_ai.client.*`` are those of OpenTelemetry's generative-AI conventions, and so are
-their labels and buckets; all others are ours. What is a share or a rate is not measured, but divided by whoever asks:
-the success rate is ``claudeprov.calls`` whose outcome is ``read`` among those ``read`` and ``failed``, the share of the
-prompt that came from the cache ``claudeprov.tokens`` of type ``cache_read`` among all but ``output``.
+their labels and buckets; all others are ours. The times of a call and of its first chunk have more buckets than are
+advised, at round numbers and up to 20 minutes: an alert is exact only at a bucket's bound. What is a share or a rate is
+not measured, but divided by whoever asks: the success rate is ``claudeprov.calls`` whose outcome is ``read`` among
+those ``read`` and ``failed``, the share of the prompt that came from the cache ``claudeprov.tokens`` of type
+``cache_read`` among all but ``output``.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Metric:
 OPERATION = Label("gen_ai.operation.name", ("chat",))
 PROVIDER = Label("gen_ai.provider.name", ("anthropic", "aws.bedrock", "gcp.vertex_ai", "azure.ai.inference"))
 MODEL = Label("gen_ai.request.model", (), more=50)
-"""The model asked for, after a fallback the one that stood in."""
+"""Of a call the model asked for, whichever answered; of attempts, tokens and costs the one that they are of."""
 TOKEN = Label("gen_ai.token.type", ("input", "output"))
 ERROR = Label("error.type", CODES, more=20)
 """Code of the error, ``cancelled`` or ``abandoned``; left out where there is none."""
@@ -94,10 +96,16 @@ TOOL_OUTCOME = Label("outcome", get_args(ToolOutcome))
 
 _CONVENTION = (OPERATION, PROVIDER, MODEL)
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+_LONG_SECONDS = tuple(sorted((*_SECONDS, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)))
 _TOKENS = tuple(4.0**power for power in range(14))
 
 DURATION = Metric(
-    "gen_ai.client.operation.duration", "histogram", "s", "GenAI operation duration.", (*_CONVENTION, ERROR), _SECONDS
+    "gen_ai.client.operation.duration",
+    "histogram",
+    "s",
+    "GenAI operation duration.",
+    (*_CONVENTION, ERROR),
+    _LONG_SECONDS,
 )
 TOKEN_USAGE = Metric(
     "gen_ai.client.token.usage",
@@ -114,7 +122,7 @@ FIRST_CHUNK = Metric(
     "Time to receive the first chunk, measured from when the client issues the generation request to when the first "
     "chunk is received in the response stream.",
     _CONVENTION,
-    _SECONDS,
+    _LONG_SECONDS,
 )
 OUTPUT_CHUNK = Metric(
     "gen_ai.client.operation.time_per_output_chunk",

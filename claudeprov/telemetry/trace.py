@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,15 +16,14 @@ from opentelemetry.util.types import AttributeValue
 from claudeprov import __version__
 from claudeprov.chain import Call
 from claudeprov.cost import Cost
-from claudeprov.mask import credentials_in, masked_text
 from claudeprov.notice import Notice
 from claudeprov.request import MessageRequest
 from claudeprov.response import MessageResponse
 from claudeprov.settings.telemetry import TelemetrySettings
 from claudeprov.stream import Outcome
-from claudeprov.telemetry import Observer, error_code
+from claudeprov.telemetry import Observer, error_code, tokens_of
 from claudeprov.telemetry.messages import content_of, finish_reason
-from claudeprov.telemetry.scrub import scrubbed
+from claudeprov.telemetry.scrub import heed_environment, scrubbed, text_without_secrets
 from claudeprov.telemetry.table import provider_name
 
 
@@ -56,7 +54,7 @@ class Spans(Observer):
         self._tracer = tracers.get_tracer("claudeprov", __version__)
         self._settings = settings
         self._replay = replay
-        self._credentials = credentials_in(os.environ)
+        heed_environment()
         self._calls: dict[str, _Open] = {}
         self._runs: dict[str, Span] = {}
         self._tools: dict[tuple[str | None, str], Span] = {}
@@ -173,7 +171,7 @@ class Spans(Observer):
 
     def _text(self, text: str) -> str:
         """Without secrets, and without lone surrogates: a model writes some, and an exporter loses a batch for one."""
-        return masked_text(text, self._credentials).encode("utf-8", "replace").decode()
+        return text_without_secrets(text).encode("utf-8", "replace").decode()
 
     def _within(self, run_id: Any) -> Context | None:
         """The context of a run of tools; ``None``, the current one, where there is none."""
@@ -245,8 +243,18 @@ class Spans(Observer):
 
 def _answer(call: Call, outcome: Outcome, response: MessageResponse) -> dict[str, Any]:
     usage, timing, stopped = response.usage, response.timing, response.stop_reason
-    created, read = usage.cache_creation_input_tokens, usage.cache_read_input_tokens
-    cost = response.cost if usage.raw else None
+    thought = sum((one.usage for one in response.attempts if one.usage is not None), start=usage).thinking_tokens
+    cost = response.cost if usage.raw or any(attempt.cost for attempt in response.attempts) else None
+    # Where nothing is used of a kind, the answer's own count says whether that is known.
+    used = {
+        "input": usage.input_tokens,
+        "cache_read": usage.cache_read_input_tokens,
+        "cache_write": usage.cache_creation_input_tokens,
+        "output": usage.output_tokens,
+    }
+    if cost is not None:
+        used |= _by_kind(cost)
+    prompt = [used[kind] for kind in ("input", "cache_read", "cache_write")]
     return {
         **_server(call),
         "gen_ai.provider.name": provider_name(call.endpoint),
@@ -255,24 +263,29 @@ def _answer(call: Call, outcome: Outcome, response: MessageResponse) -> dict[str
         "gen_ai.response.finish_reasons": stopped and [finish_reason(stopped)],
         "gen_ai.response.time_to_first_chunk": timing.first_chunk if call.request.stream else None,
         # By the conventions all of the prompt; the API's own count leaves out what the cache had or got.
-        "gen_ai.usage.input_tokens": None
-        if usage.input_tokens is None
-        else usage.input_tokens + (created or 0) + (read or 0),
-        "gen_ai.usage.cache_creation.input_tokens": created,
-        "gen_ai.usage.cache_read.input_tokens": read,
+        "gen_ai.usage.input_tokens": None if prompt == [None] * 3 else sum(count or 0 for count in prompt),
+        "gen_ai.usage.cache_creation.input_tokens": used["cache_write"],
+        "gen_ai.usage.cache_read.input_tokens": used["cache_read"],
         # Until the model has stopped they say nothing.
-        "gen_ai.usage.output_tokens": stopped and usage.output_tokens,
-        "gen_ai.usage.reasoning.output_tokens": stopped and usage.thinking_tokens,
+        "gen_ai.usage.output_tokens": stopped and used["output"],
+        "gen_ai.usage.reasoning.output_tokens": stopped and thought,
         "claudeprov.end": outcome.kind,
         "claudeprov.stop_reason": stopped,
         "claudeprov.request.id": response.request_id,
         "claudeprov.route": call.route,
-        "claudeprov.attempts": len(call.attempts),
+        "claudeprov.attempts": len(response.attempts),
         "claudeprov.queue": timing.queue,
         "claudeprov.backoff": timing.backoff,
         "claudeprov.cost_usd": cost and cost.total_usd,
         **({} if cost is None or cost.total_usd is not None else _interval(cost)),
     }
+
+
+def _by_kind(cost: Cost) -> dict[str, int]:
+    used: dict[str, int] = {}
+    for (_, kind), count in tokens_of(cost).items():
+        used[kind] = used.get(kind, 0) + count
+    return used
 
 
 def _interval(cost: Cost) -> dict[str, Any]:

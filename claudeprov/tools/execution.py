@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from pydantic_core import to_jsonable_python
 
 from claudeprov.clock import Clock, within
+from claudeprov.thread import in_thread
 from claudeprov.tools.result import Content, ToolOutcome
-from claudeprov.tools.thread import in_thread
 from claudeprov.tools.tool import Arguments, Tool, ToolError
 
 _BLOCKS = frozenset(("text", "image", "document", "search_result", "tool_reference"))
@@ -90,7 +90,7 @@ async def _called(tool: Tool, arguments: Arguments) -> Any:
     run, arguments = tool.run, {**arguments, **tool.bound}
     if inspect.iscoroutinefunction(run) or inspect.iscoroutinefunction(type(run).__call__):
         return await run(**arguments)
-    value = await in_thread(lambda: run(**arguments), tool.name)
+    value = await in_thread(lambda: run(**arguments), f"tool {tool.name}")
     return await value if inspect.isawaitable(value) else value
 
 

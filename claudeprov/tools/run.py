@@ -84,7 +84,7 @@ def run_tools(
     if definitions:
         request = request.model_copy(update={"tools": definitions})
     call = Call(request, clock)
-    notes = Notes(notices, call.id, with_content=with_content)
+    notes = Notes(notices, call.id, with_content=with_content, tags=tags)
     caller = Caller(
         {tool.name: tool for tool in own},
         permission=permission or ByEffect(settings.permissions.by_effect),

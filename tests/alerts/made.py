@@ -45,9 +45,13 @@ class Calls:
         for _ in range(count):
             self.monitor.add(sample(self.clock.monotonic(), **fields), model=model, route=route, run=run)
 
+    def look(self) -> list[Alert]:
+        """What is to be told now."""
+        return [alert for alerts in self.monitor.evaluate() for alert in alerts]
+
     def told(self) -> list[tuple[str, str]]:
-        """Name and state of what is told now."""
-        return [(alert.name, alert.state) for alert in self.monitor.evaluate()]
+        """Name and state of what is to be told now."""
+        return [(alert.name, alert.state) for alert in self.look()]
 
 
 def alert(**fields: Any) -> Alert:

@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from claudeprov.alerts import baseline
 from claudeprov.alerts.baseline import Answer, Baselines, Question, without_ledger
 from claudeprov.alerts.history import History
 from claudeprov.route import group_of
@@ -126,9 +127,9 @@ async def test_twice_as_slow_as_last_week_is_said(settings, clock):
     calls.end(30, latency=12.4)
     assert calls.told() == []
     baselines.close()
-    calls.monitor.evaluate()
+    calls.look()
     await clock.advance(30)
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     said = "slow firing: p95 latency 12.4 s for m, 2.1 times last week's 5.9 s, in 30 calls of the last 5 min"
     assert alert.message == said
     assert (alert.threshold, alert.figures()["baseline"]) == (11.8, 5.9)
@@ -185,3 +186,14 @@ async def test_a_known_figure_outlives_a_ledger_that_is_away(clock, caplog):
         await clock.advance(4000)
     assert baselines.get(question) == Answer(7.0)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_only_so_many_figures_are_remembered(clock, monkeypatch):
+    monkeypatch.setattr(baseline, "_MOST", 3)
+    baselines = Baselines(lambda questions: dict.fromkeys(questions, Answer(1.0)), clock)
+    questions = [Question.of(rule(times_baseline=2, per="model"), f"m{number}") for number in range(4)]
+    for question in questions:
+        baselines.get(question)
+        baselines.refresh()
+        baselines.close()
+    assert [baselines.get(question) for question in questions] == [None, None, None, Answer(1.0)]

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 from datetime import timedelta
@@ -62,7 +63,7 @@ async def test_a_webhook_gets_every_figure():
 
 async def test_slack_gets_a_message_of_its_own_form():
     async with Server(Answer()) as receiver:
-        await post(receiver, "slack", key="<!channel> & co", run="r1")
+        await post(receiver, "slack", key="<!channel> & co", run="<!here> & r1")
         await post(receiver, "slack", state="resolved", at=NOON + timedelta(minutes=9))
     fired, resolved = (asked.body for asked in receiver.asked)
     text = (
@@ -76,7 +77,10 @@ async def test_slack_gets_a_message_of_its_own_form():
             {
                 "type": "context",
                 "elements": [
-                    {"type": "mrkdwn", "text": "warning · s on h · run r1 · since 2026-11-22 12:00:00 UTC"},
+                    {
+                        "type": "mrkdwn",
+                        "text": "warning · s on h · run &lt;!here&gt; &amp; r1 · since 2026-11-22 12:00:00 UTC",
+                    },
                 ],
             },
         ],
@@ -211,6 +215,25 @@ with open({str(tmp_path / "alive")!r}, "w") as alive:
             await sending
         async with asyncio.timeout(10):
             assert await asyncio.to_thread(alive.read) == ""  # it ends when nobody holds the other end
+
+
+async def test_nothing_of_a_command_that_is_given_up_is_left_to_the_loop(tmp_path, monkeypatch):
+    started, start = [], asyncio.create_subprocess_exec
+
+    async def noted(*command, **options):
+        started.append(await start(*command, **options))
+        return started[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    os.mkfifo(tmp_path / "alive")
+    code = f"import time; open({str(tmp_path / 'alive')!r}, 'w').close(); time.sleep(600)"
+    sending = asyncio.ensure_future(program(code).send(alert()))
+    (await asyncio.to_thread(open, tmp_path / "alive")).close()
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert started[0].returncode == -signal.SIGKILL
+    assert started[0]._transport.is_closing()
 
 
 async def test_the_log_has_the_message_at_the_severitys_level(caplog):

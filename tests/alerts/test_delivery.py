@@ -73,6 +73,16 @@ async def test_what_may_pass_is_tried_again_with_growing_waits(clock):
     assert 30 <= waits[6] <= 60
 
 
+async def test_the_waits_of_two_processes_differ(clock):
+    channel = Failing(clock, *[AWAY] * 3)
+    async with delivering(channel, clock) as delivery:
+        delivery.put(alert())
+        await clock.advance(60)
+    random = Random(1)
+    waits = [2**number * random.uniform(0.5, 1) for number in range(3)]
+    assert channel.tried == pytest.approx([0, waits[0], sum(waits[:2]), sum(waits)])
+
+
 async def test_what_never_arrives_is_given_up_and_logged_and_the_next_still_goes(clock, caplog):
     channel = Failing(clock, *[AWAY] * ATTEMPTS, REFUSED, RuntimeError("a bug"))
     async with delivering(channel, clock) as delivery:

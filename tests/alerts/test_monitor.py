@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import timedelta
 
 import pytest
 
+from claudeprov.alerts import standing
+from claudeprov.alerts.baseline import Answer, Baselines
 from claudeprov.alerts.monitor import KEYS
 from claudeprov.notice import Notices
 from claudeprov.testing import ManualClock
@@ -35,11 +38,11 @@ async def test_each_measure_of_calls_fires_and_is_resolved(clock, bad, fields, s
         assert calls.told() == []
     await clock.advance(300)
     calls.end(**fields)
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert alert.message.startswith(said)
     await clock.advance(300)
     calls.end()
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert (alert.state, alert.since) == ("resolved", clock.now() - timedelta(seconds=300))
     assert alert.message.startswith("x resolved after 5 min: ")
 
@@ -54,14 +57,14 @@ async def test_a_breaker_is_told_while_it_is_not_closed(clock):
     calls = Calls(clock, breaker=rule("breaker_open", pending_for=15))
     for state in ("open", "half_open", "open"):
         post(clock, calls, "breaker.changed", route="anthropic/opus", **{"from": "closed", "to": state})
-        calls.monitor.evaluate()
+        calls.look()
         await clock.advance(5)
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert alert.message == "breaker firing: the breaker of anthropic/opus is open"
     await clock.advance(3600)
     assert calls.told() == []
     post(clock, calls, "breaker.changed", route="anthropic/opus", **{"from": "half_open", "to": "closed"})
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert alert.message == "breaker resolved after 1 h: the breaker of anthropic/opus is closed"
 
 
@@ -75,12 +78,12 @@ async def test_a_budget_is_told_until_its_period_ends(clock):
     post(clock, calls, "budget.threshold", **threshold(clock, 50, 7200))
     assert calls.told() == []
     post(clock, calls, "budget.threshold", **threshold(clock, 83, 7200, "user=al"))
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert alert.message == "budget firing: 83 % of budget.day.usd user=al is spent"
     await clock.advance(7199)
     assert calls.told() == []
     await clock.advance(1)
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert alert.message == "budget resolved after 2 h: the period of budget.day.usd user=al is over"
 
 
@@ -101,7 +104,7 @@ async def test_without_calls_nothing_fires_and_what_fired_is_resolved(clock):
     calls.end(failed=True)
     assert calls.told() == [("error_rate", "firing")]
     await clock.advance(300)
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert alert.message == "error_rate resolved after 5 min: no calls in the last 5 min"
 
 
@@ -116,7 +119,7 @@ async def test_models_and_routes_are_judged_by_themselves(clock):
     calls = Calls(clock, model=rule(above=10, per="model"), route=rule(above=10, per="route"), whole=rule(above=10))
     calls.end(99, model="fast", route="anthropic/fast")
     calls.end(1, model="slow", route="anthropic/slow", latency=20.0)
-    assert {(alert.name, alert.key) for alert in calls.monitor.evaluate()} == {
+    assert {(alert.name, alert.key) for alert in calls.look()} == {
         ("model", "slow"),
         ("route", "anthropic/slow"),
     }
@@ -151,10 +154,63 @@ async def test_what_cannot_be_compared_is_said_once(clock, caplog):
     ]
 
 
+async def test_it_is_said_of_each_model_that_cannot_be_compared(clock, caplog):
+    def ask(questions):
+        return {one: Answer(1.0) if one.key == "known" else Answer(None, "too new") for one in questions}
+
+    calls = Calls(clock, Baselines(ask, clock), slow=rule(times_baseline=2, per="model"))
+    for model in ("a\nb", "c", "known"):
+        calls.end(model=model)
+    for _ in range(3):
+        calls.look()
+        calls.monitor._baselines.close()
+    assert [record.message for record in caplog.records] == [
+        "the rule slow cannot compare a b, and stays quiet: too new",
+        "the rule slow cannot compare c, and stays quiet: too new",
+    ]
+
+
+async def test_a_rule_is_looked_at_for_one_model_at_a_time(clock):
+    calls = Calls(clock, slow=rule(above=10, per="model"), errors=rule("error_rate", above=0.5, per="model"))
+    calls.end(model="a", latency=20.0)
+    calls.end(model="b", latency=20.0, failed=True)
+    steps = []
+    for alerts in calls.monitor.evaluate():
+        steps.append([(alert.name, alert.key) for alert in alerts])
+        calls.end(model=f"new{len(steps)}")
+    assert steps[:4] == [[("slow", "a")], [("slow", "b")], [], [("errors", "b")]]
+
+
+async def test_the_routes_and_limits_that_were_told_of_last_are_kept(clock):
+    calls = Calls(clock, breaker=rule("breaker_open"), budget=rule("budget", above=80))
+    numbers = range(standing._MOST)
+    for number in (*numbers, 0, "new"):
+        post(clock, calls, "breaker.changed", route=f"r{number}", **{"from": "closed", "to": "open"})
+        post(clock, calls, "budget.threshold", **threshold(clock, 90, 7200, f"user={number}"))
+    latest = [*numbers[2:], 0, "new"]
+    assert [(alert.name, alert.key) for alert in calls.look()] == [
+        *(("breaker", f"r{number}") for number in latest),
+        *(("budget", f"budget.day.usd user={number}") for number in latest),
+    ]
+
+
+async def test_a_message_is_one_short_line_whatever_models_and_runs_are_called(clock):
+    evil = "a\nCRITICAL:root:all is lost \x1b[31m\u202e\r\u2028" + "<&>" * 2000
+    calls = Calls(clock, model=rule(above=10, per="model"))
+    calls.end(model=evil, run=evil, latency=20.0)
+    (alert,) = calls.look()
+    assert alert.message.isprintable()
+    assert alert.run.isprintable()
+    assert alert.run.startswith("a CRITICAL:root:all is lost  [31m   <&>")
+    section, context = json.loads(alert.body("slack"))["blocks"]
+    assert max(len(section["text"]["text"]), len(context["elements"][0]["text"])) < 2000  # Slack takes 3,000
+    assert len(alert.body("json")) < 4000
+
+
 async def test_no_secret_is_in_a_name(clock):
     key = "sk-" + "ant-" + "0123456789abcdef"
     calls = Calls(clock, model=rule(above=10, per="model"))
     calls.end(model=key, run=key, latency=20.0)
-    (alert,) = calls.monitor.evaluate()
+    (alert,) = calls.look()
     assert key.encode() not in alert.body("json") + alert.body("slack")
     assert "**********" in alert.message

@@ -44,6 +44,19 @@ def test_it_is_told_again_only_where_that_is_asked_for():
     assert told(Watch(rule(above=1, repeat=1800)), always) == [(0, "firing"), (1800, "firing"), (3600, "firing")]
 
 
+def test_a_bad_look_begins_the_wait_for_the_end_anew_also_where_it_is_told_again():
+    for repeat in (None, 1000.0):
+        watch = Watch(rule(above=1, clear_for=60, repeat=repeat))
+        looks = [(0, True), (10, False), (40, True), (50, False), (80, False), (110, False)]
+        assert told(watch, looks) == [(0, "firing"), (110, "resolved")]
+
+
+def test_it_is_told_again_so_long_after_it_was_last_told_and_not_while_it_is_good():
+    watch = Watch(rule(above=1, clear_for=60, repeat=30))
+    looks = [(0, True), (20, True), (31, False), (35, True), (60, True), (65, True)]
+    assert told(watch, looks) == [(0, "firing"), (35, "firing"), (65, "firing")]
+
+
 def test_an_alert_keeps_its_id_until_it_is_resolved():
     watch = Watch(rule(above=1, repeat=10))
     ids = []

@@ -33,7 +33,7 @@ class Fake:
     """Stands for the provider; keeps the settings that it was opened with."""
 
     mode = "live"
-    cassette_note = None
+    cassette_note = metrics_url = None
     opened: list
 
     def __init__(self, settings, *, suite=None):

@@ -13,13 +13,24 @@ from pathlib import Path
 import pytest
 
 import claudeprov
+from claudeprov.clock import SystemClock
 from claudeprov.commands import main
 from claudeprov.commands.dashboard import DASHBOARD, RULES
+from claudeprov.compose import compose
 from tests.dashboard.prometheus import Prometheus, free_port
 from tests.dashboard.traffic import MODELS, OVERRIDES, Service, break_service, calls
 
 _WITHIN = 30.0
 """Seconds after which something that was waited for never comes."""
+
+
+class Ahead(SystemClock):
+    """The system's clock, but that it can be put forward."""
+
+    by = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.by
 
 
 @dataclass
@@ -80,14 +91,16 @@ async def _run(prometheus: Prometheus, port: int) -> float:
             while sum(value for _, value in await asyncio.to_thread(prometheus.query, metric)) != total:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
-    ended = 0
+    ended, clock = 0, Ahead()
     async with Service() as service:
         overrides = [*OVERRIDES, f"endpoint.base_url={service.url}", f"telemetry.port={port}"]
-        async with claudeprov.open_provider(overrides) as provider:
+        async with claudeprov.AnthropicClaudeProvider(compose(overrides), clock=clock) as provider:
             for number in range(2):
                 ended += await calls(provider, number) + await break_service(provider)
                 await shows("claudeprov_calls_total", ended)
                 await shows('claudeprov_breaker_state{state="open"}', 1)
+                clock.by += 300
+                await shows('claudeprov_breaker_state{state="half_open"}', 1)
             async with provider.send_message(
                 {"model": MODELS[0], "max_tokens": 9, "messages": [{"role": "user", "content": "hello"}]}
             ) as stream:

@@ -88,6 +88,6 @@ def test_several_lines_of_a_panel_are_told_apart(dashboard):
 
 
 def test_red_begins_where_it_is_told_to():
-    drawn = json.loads(dashboard_json(rows(Thresholds(p95_seconds=33)), "Ours."))
+    drawn = json.loads(dashboard_json(rows(Thresholds(p95_seconds=300)), "Ours."))
     [panel] = [panel for panel in panels_of(drawn) if panel["title"] == "Duration of calls"]
-    assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1] == {"color": "red", "value": 33}
+    assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1] == {"color": "red", "value": 300}

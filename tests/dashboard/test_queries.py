@@ -11,6 +11,7 @@ import yaml
 
 from claudeprov.dashboard.panels import rows
 from claudeprov.dashboard.thresholds import Thresholds
+from claudeprov.telemetry import table
 from claudeprov.telemetry.table import METRICS
 from tests.dashboard.grafana import filled_in, panels_of
 
@@ -46,9 +47,28 @@ def test_each_query_of_each_panel_returns_data(seen, panel, query):
     assert all(name in labels for labels, _ in found for name in re.findall(r"\{\{(\w+)\}\}", query.legend))
 
 
-def test_the_file_has_these_queries_and_no_others(dashboard):
-    in_file = [(panel["title"], target["expr"]) for panel in panels_of(dashboard) for target in panel["targets"]]
-    assert in_file == [(panel.title, query.expr) for panel in PANELS for query in panel.queries]
+TOPICS = {
+    "latency percentiles": ("Duration of calls", table.DURATION, ["p50", "p95", "p99"]),
+    "time to the first chunk": ("Time to first chunk", table.FIRST_CHUNK, ["p50", "p95", "p99"]),
+    "success rate": ("Success rate", table.CALLS, [""]),
+    "errors by code": ("Errors by code", table.CALLS, ["{{error_type}}"]),
+    "retries": ("Retries", table.RETRIES, ["{{gen_ai_request_model}}"]),
+    "breaker": ("Breaker", table.BREAKER, ["{{route}}"]),
+    "rate-limit headroom": ("Rate-limit headroom", table.RATELIMIT_REMAINING, ["{{route}} {{counter}}"]),
+    "tokens": ("Tokens", table.TOKENS, ["{{type}}"]),
+    "cost": ("Cost", table.COST, [""]),
+    "burn rate": ("Cost per hour", table.COST, ["{{gen_ai_request_model}}"]),
+    "cache hits": ("Cache hits", table.TOKENS, ["{{gen_ai_request_model}}"]),
+    "budget": ("Budget spent", table.BUDGET_SPENT, ["{{setting}}"]),
+}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_file_has_a_panel_of_each_topic(dashboard, topic):
+    title, metric, legends = TOPICS[topic]
+    [panel] = [panel for panel in panels_of(dashboard) if panel["title"] == title]
+    assert [target["legendFormat"] for target in panel["targets"]] == legends
+    assert all(metric.prometheus in target["expr"] for target in panel["targets"])
 
 
 def test_each_panel_draws_lines_over_a_range(seen, dashboard):

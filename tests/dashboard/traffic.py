@@ -18,7 +18,7 @@ MODELS = ("claude-sonnet-5-5", "claude-haiku-5-5")
 
 OVERRIDES = (
     *("cassette=live", "endpoint=compatible", "model=sonnet", "retry=standard", "retry.base=0.001"),
-    *("retry.overloaded_base=0.001", "breaker.failures=3", "breaker.open_for=0.001", "ratelimit=custom"),
+    *("retry.overloaded_base=0.001", "breaker.failures=3", "breaker.open_for=300", "ratelimit=custom"),
     *("ratelimit.requests=1200", "ratelimit.burst=1", "budget=standard", "budget.day.tokens=1000000"),
     *("telemetry=prometheus", "telemetry.per_chunk=true"),
 )

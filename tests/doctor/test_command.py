@@ -50,10 +50,9 @@ async def test_nothing_is_at_fault(key, capsys, tmp_path):
     async with Server(answer()) as server:
         status, checks, told = await doctor(capsys, "endpoint=compatible", f"endpoint.base_url={server.url}")
     assert status == 0
-    assert {name: check["status"] for name, check in checks.items() if name != "sandbox"} == {
-        **dict.fromkeys(CHECKS[:9], "ok"),
-        **dict.fromkeys(("redis", "database", "telemetry"), "skipped"),
-        "cassettes": "ok",
+    assert {name: check["status"] for name, check in checks.items()} | {"sandbox": "ok"} == {
+        **dict.fromkeys(CHECKS, "ok"),
+        **dict.fromkeys(("fallback", "redis", "database", "telemetry", "alerts"), "skipped"),
     }
     assert [(asked.method, asked.path.partition("?")[0]) for asked in server.asked] == [("GET", "/v1/models")]
     assert told.err == ""
@@ -156,6 +155,72 @@ async def test_a_broken_configuration_is_the_fault_and_the_rest_is_looked_at(cap
 @pytest.mark.parametrize("words", [["retry=no-such"], ["--config-dir", "nowhere"], ["a.b.c=[", "x=1"]])
 async def test_whatever_breaks_the_configuration_does_not_stop_the_doctor(words, capsys):
     assert (await doctor(capsys, *words))[0] == 2
+
+
+ALERTS = ["alerts=standard", "cassette=live"]
+BROKEN_CHANNELS = [
+    "+alerts.channels.slack={kind: webhook, form: slack, url_env: NO_SUCH_VARIABLE}",
+    "+alerts.channels.pager={kind: command, command: [no-such-program]}",
+]
+
+
+async def test_channels_are_told_that_cannot_be_opened_or_whose_program_is_missing(key, capsys):
+    async with Server(answer()) as server:
+        words = ["endpoint=compatible", f"endpoint.base_url={server.url}", *ALERTS]
+        assert (await doctor(capsys, *words))[0] == 0
+        status, checks, _ = await doctor(capsys, *words, *BROKEN_CHANNELS)
+    assert (status, checks["alerts"]["status"]) == (2, "fault")
+    assert "NO_SUCH_VARIABLE" in checks["alerts"]["found"]
+    assert "no-such-program" in checks["alerts"]["found"]
+    assert [name for name, check in checks.items() if check["status"] == "fault"] == ["alerts"]
+
+
+async def test_a_replay_wakes_nobody(capsys):
+    status, checks, _ = await doctor(capsys, "cassette=replay", "alerts=standard", *BROKEN_CHANNELS)
+    assert (status, checks["alerts"]["status"]) == (0, "skipped")
+
+
+async def test_a_layer_of_the_users_own_that_cannot_be_made(capsys):
+    words = ["allow_targets=[collections]", "chain=[telemetry,{_target_: collections.Counter, a: 1}]"]
+    status, checks, _ = await doctor(capsys, "cassette=replay", *words)
+    assert (status, checks["layers"]["status"]) == (2, "fault")
+    assert "collections" in checks["layers"]["found"]
+
+
+async def test_endpoints_that_stand_in_without_credentials_are_a_warning(key, capsys):
+    async with Server(answer()) as server:
+        own = f"{{kind: compatible, base_url: '{server.url}/other'}}"
+        words = ["endpoint=compatible", f"endpoint.base_url={server.url}", "fallback=standard"]
+        status, checks, _ = await doctor(capsys, *words, f"fallback.to=[{{endpoint: {own}}}]")
+        assert (status, checks["fallback"]["status"]) == (0, "ok")
+        status, checks, _ = await doctor(capsys, *words, f"fallback.to=[{{endpoint: {own}}},{{endpoint: foundry}}]")
+    assert (status, checks["fallback"]["status"]) == (0, "warning")
+    assert "ANTHROPIC_FOUNDRY_API_KEY" in checks["fallback"]["found"]
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:none", "nothing://127.0.0.1:1"])
+async def test_a_proxy_that_cannot_be_used_is_the_fault(proxy, key, monkeypatch, capsys):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    status, checks, _ = await doctor(capsys, "endpoint=anthropic")
+    assert (status, checks["network"]["status"]) == (2, "fault")
+    assert "HTTPS_PROXY" in checks["network"]["found"]
+    assert checks["endpoint"]["found"] == "not looked at, because of network"
+
+
+@pytest.mark.parametrize("words", [["runs_dir=/proc/x"], ["runs_dir=/proc/x", "ledger=sqlite"]])
+async def test_a_folder_that_cannot_be_written_is_a_fault_where_a_ledger_is_kept_in_it(words, capsys):
+    status, checks, _ = await doctor(capsys, "cassette=replay", *words)
+    assert checks["disk"]["status"] == "warning"
+    assert (status, checks["database"]["status"]) == ((2, "fault") if words[1:] else (0, "skipped"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_the_json_is_json_whatever_the_encoding_of_the_output(encoding, tmp_path):
+    command = [sys.executable, "-m", "claudeprov", "doctor", "--json", "cassette=replay", "runs_dir='\u00e9\u4e00/x'"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    disk = next(check for check in json.loads(told.stdout)["checks"] if check["name"] == "disk")
+    assert disk["details"]["folder"] == str(tmp_path / "\u00e9\u4e00/x")
 
 
 async def test_a_person_reads_a_table_with_what_to_do(capsys):

@@ -2,9 +2,12 @@
 
 import sqlite3
 
+import pytest
+
 from claudeprov.doctor.database import database
-from claudeprov.errors import ConnectionFailedError
+from claudeprov.errors import ConfigurationError, ConnectionFailedError
 from claudeprov.ledger.journal import Journal
+from claudeprov.ledger.outbox import open_outbox
 from claudeprov.ledger.store import store_of
 from claudeprov.settings.ledger import LedgerSettings
 from tests.ledger.rows import ledger, row
@@ -19,6 +22,32 @@ async def test_no_ledger_no_check():
 async def test_a_file_that_is_not_there_yet_is_not_made(tmp_path):
     assert (await database(SQLITE, "runs")).status == "ok"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("settings", [LedgerSettings(path="/proc/nowhere/x.db"), LedgerSettings()])
+async def test_a_file_that_cannot_be_made_is_told_as_the_provider_would(settings):
+    check = await database(settings, "/proc")
+    assert (check.status, type(check.error)) == ("fault", ConfigurationError)
+    assert "/proc cannot be written" in check.found
+    assert ("ledger.path" if settings.path else "runs_dir") in check.advice
+    with pytest.raises(ConfigurationError):
+        open_outbox(settings, "/proc")
+
+
+async def test_a_folder_that_this_user_may_not_look_into(unprivileged):
+    (unprivileged / "locked").mkdir(mode=0)
+    check = await database(LedgerSettings(path="locked/deep/x.db"), "runs")
+    assert (check.status, type(check.error)) == ("fault", ConfigurationError)
+    assert "Permission denied" in check.found
+
+
+async def test_rows_of_another_user_are_left_to_them(unprivileged):
+    ledger(unprivileged / "ledger.db").close()
+    journal = Journal.create(unprivileged / "ledger.db")
+    journal.path.chmod(0)
+    check = await database(SQLITE, "runs")
+    journal.close()
+    assert (check.status, check.details["waiting_bytes"]) == ("ok", 0)
 
 
 async def test_a_file_in_order_is_told_with_its_size_and_left_as_it_was(tmp_path):

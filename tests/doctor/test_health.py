@@ -160,6 +160,13 @@ async def test_redis_that_is_away_is_a_fault_where_calls_are_refused(opened, own
     assert isinstance(health.error, StateUnavailableError)
 
 
+async def test_redis_that_tells_nothing_of_itself_is_no_outage(opened, as_ordinary_user):
+    words = ["state=redis", f"state.url={as_ordinary_user.url}", "state.timeout=10.0"]
+    async with Server(answer()) as server, opened(server, *words, clock=SYSTEM_CLOCK) as provider:
+        health = await provider.health_check()
+    assert (health.ok, statuses(health)["redis"]) == (True, "ok")
+
+
 async def test_a_database_that_is_away_is_told_and_is_no_reason_to_send_no_calls(opened):
     words = ["ledger=postgres", "ledger.url=postgresql://me@127.0.0.1:1/db"]
     async with Server(answer()) as server, opened(server, *words, clock=SYSTEM_CLOCK) as provider:

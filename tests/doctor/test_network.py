@@ -6,9 +6,10 @@ import socket
 import pytest
 
 from claudeprov.clock import SYSTEM_CLOCK
+from claudeprov.doctor import network as network_module
 from claudeprov.doctor.examine import Look, examine
 from claudeprov.doctor.network import network
-from claudeprov.errors import ConnectionFailedError
+from claudeprov.errors import ConfigurationError, ConnectionFailedError
 from claudeprov.testing import ManualClock
 from tests.server import Answer, Server
 
@@ -99,6 +100,32 @@ async def test_behind_a_proxy_it_is_the_proxy_that_is_reached(monkeypatch):
     assert (check.status, check.details["proxy"]) == ("ok", True)
     assert check.found.startswith("the proxy 127.0.0.1:")
     assert "pa55word" not in f"{check}"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:99999", "https://127.0.0.1:none"])
+async def test_a_port_that_is_none(url):
+    with pytest.raises(ConfigurationError, match=r"endpoint\.base_url: the port"):
+        await network(url, SYSTEM_CLOCK)
+
+
+@pytest.mark.parametrize("proxy", ["http://me:pa55word@127.0.0.1:none", "socks5://127.0.0.1", "socks5://h:99999"])
+async def test_a_proxy_without_a_port_that_can_be_used(proxy, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match=r"HTTPS_PROXY.* port") as raised:
+        await network("https://api.example.com", SYSTEM_CLOCK)
+    assert "pa55word" not in str(raised.value)
+
+
+async def test_a_name_that_cannot_be_one():
+    check = await network("https://a..b", SYSTEM_CLOCK)
+    assert (check.status, check.details["failed"]) == ("fault", "dns")
+
+
+async def test_a_slow_way_is_a_warning(monkeypatch):
+    monkeypatch.setattr(network_module, "_SLOW", 0.0)
+    async with Server(Answer()) as server:
+        check = await network(server.url, SYSTEM_CLOCK)
+    assert (check.status, check.found.endswith(": slow")) == ("warning", True)
 
 
 async def test_a_proxy_that_does_not_count_for_the_host_is_none(monkeypatch):

@@ -1,7 +1,6 @@
 """Cassettes, the disk, where telemetry goes, and the sandbox."""
 
 import asyncio
-import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,12 @@ from claudeprov.doctor.cassettes import cassettes
 from claudeprov.doctor.disk import disk
 from claudeprov.doctor.sandbox import sandbox
 from claudeprov.doctor.telemetry import telemetry
+from claudeprov.errors import ConfigurationError
 from claudeprov.sandbox import level
 from claudeprov.settings.cassette import CassetteSettings
 from claudeprov.settings.sandbox import SandboxSettings
 from claudeprov.settings.telemetry import TelemetrySettings
+from claudeprov.telemetry.exporter import open_exporting
 from claudeprov.testing import ManualClock
 from tests.cassette.test_verify import WHOLE, cassette, stream
 
@@ -79,9 +80,33 @@ async def test_no_cassettes_matter_to_a_replay_only(mode, status, tmp_path):
     assert (await look(settings)).status == status
 
 
-async def test_a_recording_needs_a_place_to_write(own, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert (await look(CassetteSettings(mode="record", path="own"))).status == "fault"
+@pytest.mark.parametrize(
+    ("mode", "status"),
+    [("replay", "fault"), ("record", "fault"), ("live", "warning"), ("auto", "warning")],
+)
+async def test_broken_cassettes_are_a_fault_where_they_are_to_answer(mode, status, own):
+    (own / "a.yaml").write_text("no cassette")
+    check = await look(CassetteSettings(mode=mode, path="own"))
+    assert (check.status, "no cassette" in check.found) == (status, True)
+
+
+@pytest.mark.parametrize(("mode", "status"), [("replay", "fault"), ("live", "warning")])
+@pytest.mark.parametrize("locked", ["own", "own/deep"])
+async def test_cassettes_that_cannot_be_read_are_not_taken_for_none(mode, status, locked, unprivileged):
+    (unprivileged / "own/deep").mkdir(parents=True)
+    (unprivileged / locked).chmod(0)
+    check = await look(CassetteSettings(mode=mode, path="own"))
+    inside = await look(CassetteSettings(mode=mode, path=f"{locked}/more"))
+    (unprivileged / locked).chmod(0o700)
+    assert (check.status, inside.status) == (status, status)
+    assert check.found == f"{locked} cannot be read: Permission denied"
+    assert check.advice == inside.advice == "look at its permissions"
+
+
+async def test_a_recording_needs_a_place_to_write(own):
+    assert (await look(CassetteSettings(mode="record", path="/proc/new"))).status == "fault"
+    cassette(own / "a.yaml", stream(*WHOLE))
+    assert "cannot be written" not in (await look(CassetteSettings(mode="record", path="own/a.yaml"))).found
 
 
 async def test_the_disk(tmp_path, monkeypatch):
@@ -91,12 +116,23 @@ async def test_the_disk(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "runs").mkdir()
     assert "can be written" in (await disk("runs")).found
-    (tmp_path / "file").write_text("")
-    assert (await disk("file/runs")).status == "fault"
     monkeypatch.setattr(disk_module, "_LOW", 2**80)
-    assert (await disk("runs")).status == "warning"
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert (await disk("runs")).status == "fault"
+    assert (await disk("runs")).advice == "make room on that disk"
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/proc/nowhere/runs", "file/runs"])
+async def test_a_folder_that_cannot_be_written_is_a_warning_for_calls_need_none(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    check = await disk(folder)
+    assert check.status == "warning"
+    assert " cannot be written: " in check.found
+
+
+async def test_a_folder_below_one_that_this_user_may_not_look_into(unprivileged):
+    (unprivileged / "locked").mkdir(mode=0)
+    check = await disk("locked/in/runs")
+    assert check.status == "warning"
+    assert check.found.startswith(f"{unprivileged / 'locked'} cannot be written: Permission denied")
 
 
 @pytest.mark.parametrize("settings", [None, TelemetrySettings(), TelemetrySettings(exporter="console")])
@@ -120,10 +156,22 @@ async def test_the_collector(monkeypatch):
     assert "nothing of calls is exported" in check.found
 
 
+@pytest.mark.parametrize("url", ["http://h:notaport", "localhost:4318", "http://h:99999", "//h", "http://[", "h"])
+async def test_an_address_of_the_collector_that_is_none_is_a_warning(url, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+    check = await telemetry(TelemetrySettings(exporter="otlp"))
+    assert check.status == "warning"
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in check.found
+    assert "is no URL" in check.found
+
+
 async def test_the_port_that_prometheus_scrapes():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = TelemetrySettings(exporter="prometheus", port=taken.getsockname()[1])
-        assert (await telemetry(settings)).status == "warning"
+        check = await telemetry(settings)
+        assert (check.status, type(check.error)) == ("fault", ConfigurationError)
+        with pytest.raises(ConfigurationError):
+            open_exporting(settings)
     assert (await telemetry(settings)).status == "ok"
 
 

@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from redis.asyncio import Redis
 
 from claudeprov.clock import SYSTEM_CLOCK
+from claudeprov.doctor import shared_state as shared_state_module
 from claudeprov.doctor.shared_state import shared_state
 from claudeprov.errors import StateUnavailableError
 from claudeprov.settings.state import StateSettings
@@ -41,13 +43,46 @@ async def test_a_server_that_asks_for_a_password(make_server, monkeypatch):
     assert SECRET not in json.dumps([check.found, check.details])
 
 
-async def test_a_user_who_may_run_no_scripts(make_server, monkeypatch):
-    server = make_server("--user", "me", "on", f">{SECRET}", "~*", "+@all", "-eval")
+@pytest.mark.parametrize("lacking", ["-evalsha", "-@sortedset", "-set", "-time"])
+async def test_a_user_who_may_not_do_what_calls_do(lacking, make_server, monkeypatch):
+    server = make_server("--user", "me", "on", f">{SECRET}", "~*", "+@all", lacking)
     monkeypatch.setenv("REDIS_USERNAME", "me")
     monkeypatch.setenv("REDIS_PASSWORD", SECRET)
     check = await shared_state(settings(server), SYSTEM_CLOCK)
     assert check.status == "fault"
     assert "script load" in check.advice
+
+
+async def test_a_user_whom_the_server_tells_nothing_of_itself_can_make_calls(as_ordinary_user):
+    check = await shared_state(settings(as_ordinary_user), SYSTEM_CLOCK)
+    assert (check.status, "version" in check.details) == ("ok", False), check
+    assert check.found.endswith("; its version is not told to this user")
+
+
+async def test_a_user_who_may_run_only_scripts_that_are_loaded_can_make_calls(make_server, monkeypatch):
+    rights = ["+evalsha", "+script|load", "+set", "+hset", "+del", "+zadd", "+time"]
+    server = make_server("--user", "me", "on", f">{SECRET}", "~doctor:*", *rights)
+    monkeypatch.setenv("REDIS_USERNAME", "me")
+    monkeypatch.setenv("REDIS_PASSWORD", SECRET)
+    check = await shared_state(settings(server), SYSTEM_CLOCK)
+    assert check.status == "ok", check
+
+
+async def test_a_server_that_is_too_old(redis_server, monkeypatch):
+    monkeypatch.setattr(shared_state_module, "_OLDEST", (99, 0))
+    check = await shared_state(settings(redis_server), SYSTEM_CLOCK)
+    assert check.status == "fault"
+    assert "too old" in check.found
+
+
+async def test_a_cluster(make_server):
+    server = make_server("--cluster-enabled", "yes")
+    async with Redis.from_url(server.url, decode_responses=True) as client:
+        await client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        while (await client.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":
+            pass
+    check = await shared_state(settings(server), SYSTEM_CLOCK)
+    assert (check.status, check.advice) == ("fault", "run a single server"), check
 
 
 async def test_a_replica_cannot_be_written(make_server, redis_server):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from io import BytesIO
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from claudeprov.report.page import page_of
@@ -50,6 +52,9 @@ CONTRAST = """() => {
 }"""
 
 
+CUT = "all => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)"
+
+
 @pytest.fixture(scope="module")
 def browser():
     with sync_playwright() as driver:
@@ -86,6 +91,23 @@ def files(tmp_path_factory):
         "run": of_runs([result(*run)], NOW, answers=True),
         "hostile": of_runs(
             [result(*harm, name=name, model=name, source=name) for name in HOSTILE[:2]], NOW, answers=True
+        ),
+        "sweep": of_runs(
+            [
+                result(
+                    *(run[:2] if number == 797 else run),
+                    task("d", input_tokens=number, cost_usd=None, cost_reason="a local model has no list price"),
+                    model=model,
+                    timing="recorded",
+                    settings={"model": {"id": model}, "x": "y" * 300},
+                )
+                for model, number in (
+                    ("claude-sonnet-4-5", 1461),
+                    ("claude-haiku-4-5", 797),
+                    ("claude-opus-4-8", 11800),
+                )
+            ],
+            NOW,
         ),
         "period": of_period(store, "30d", "2026-10-01T00:00:00.000000Z", NOW),
     }
@@ -155,6 +177,53 @@ def test_a_click_sorts_a_column_as_numbers_and_again_the_other_way_with_what_is_
     assert (column(page, number), header.get_attribute("aria-sort")) == (["9", "100", "—"], "ascending")
     header.get_by_role("button").click()
     assert (column(page, number), header.get_attribute("aria-sort")) == (["100", "9", "—"], "descending")
+
+
+def test_the_runs_of_a_sweep_are_sorted_by_their_numbers(opened):
+    page = opened("sweep")
+    table = page.get_by_role("table", name="Runs")
+    header = table.get_by_role("columnheader", name="tokens in/out")
+    header.get_by_role("button").click()
+    cells = table.locator(f"tbody td:nth-child({header.evaluate('header => header.cellIndex + 1')})")
+    assert cells.all_inner_texts() == ["997 / 139", "1,761 / 139", "12,100 / 139"]
+
+
+@pytest.mark.parametrize("name", ["run", "sweep", "period"])
+def test_no_table_is_cut_on_a_screen(opened, name):
+    page = opened(name)
+    assert page.locator("section > .scroll").evaluate_all(CUT) == []
+
+
+@pytest.mark.parametrize("name", ["run", "hostile", "sweep", "period"])
+def test_no_table_is_cut_on_paper(opened, name):
+    page = opened(name, width=718)  # A4 within Chromium's margins
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 718
+    assert page.locator("section > .scroll").evaluate_all(CUT) == []
+
+
+@pytest.mark.parametrize("name", ["run", "hostile", "sweep", "period"])
+def test_no_label_leaves_its_card(opened, name):
+    leaving = """all => all.filter((chart) => {
+      const card = chart.closest("figure").getBoundingClientRect(), box = chart.getBoundingClientRect();
+      return box.left < card.left || box.right > card.right || getComputedStyle(chart).overflow !== "hidden";
+    }).length"""
+    assert opened(name).locator(".chart svg").evaluate_all(leaving) == 0
+
+
+def test_a_shadow_tells_that_a_table_goes_on(opened):
+    page = opened("run", width=360)
+    box = page.get_by_role("region", name="Each task")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert shade(box, 4) < shade(box, 40)
+    box.evaluate("box => box.scrollLeft = box.scrollWidth")
+    assert shade(box, 4) == shade(box, 40)
+
+
+def shade(box, distance):
+    """How light a box is that far from its right edge, just below its heading's first line."""
+    picture = Image.open(BytesIO(box.screenshot())).convert("L")
+    return picture.getpixel((picture.width - distance, 2))
 
 
 def test_the_keyboard_sorts_too_and_what_was_done_is_told(opened):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
@@ -94,5 +95,62 @@ def test_a_page_is_written_over_an_earlier_one_but_over_nothing_else(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_to_is_told(tmp_path):
-    with pytest.raises(ConfigurationError, match="cannot be written"):
-        save("", tmp_path / "none/report.html")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot be .*Not a directory"):
+        save("", tmp_path / "file/report.html")
+
+
+def test_what_has_the_name_of_a_draft_is_not_touched(tmp_path):
+    precious, file = tmp_path / "precious", tmp_path / "report.html"
+    precious.write_text("mine")
+    file.with_name("report.html.part").symlink_to(precious)
+    save(page_of(report_of([result(task("a"))], NOW)), file)
+    assert precious.read_text() == "mine"
+
+
+def ticks(chart):
+    """What is written at the axes and beside them."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", draw(chart))
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "last"),
+    [
+        ("dollars", 12, "$12"),
+        ("dollars", 2500, "$2,500"),
+        ("dollars", 0.0004, "$0.0004"),
+        ("seconds", 0.3, "0.3"),
+        ("seconds", 12, "12"),
+        ("count", 2, "2"),
+        ("count", 1000, "1,000"),
+        ("count", 3_000_000, "3M"),
+        ("count", 1e308, "1.0e+308"),
+    ],
+)
+def test_numbers_at_an_axis_are_written_as_people_write_them(unit, value, last):
+    told = [tick for tick in ticks(Chart("t", "s", "bars", unit, [Point("a", "x", value)], ["x"])) if tick != "seconds"]
+    assert told[0] in ("0", "$0")
+    assert told[-2:] == [last, "a"]
+    assert "e+" not in "".join(told) or value == 1e308
+
+
+def test_a_count_has_no_halves():
+    assert "0.5" not in ticks(Chart("t", "s", "stacks", "count", [Point(NOW, "x", 1)], ["x"], 60))
+
+
+@pytest.mark.parametrize("step", [60, 3600, 86400, 7 * 86400, 224 * 86400])
+@pytest.mark.parametrize("number", [1, 3, 26, 47])
+def test_no_time_is_told_twice_at_an_axis(step, number):
+    points = [Point(NOW - timedelta(seconds=step * one), "x", None) for one in range(number)]
+    told = ticks(Chart("t", "s", "lines", "seconds", [*points, Point(NOW, "x", 1)], ["x"], step))
+    assert len(told) == len(set(told))
+
+
+def test_no_line_leads_over_a_time_without_calls():
+    points = [Point(NOW + timedelta(hours=hour), "x", 1 + hour) for hour in (0, 1, 4, 5)]
+    [line] = [
+        path
+        for path in re.findall(r' d="([^"]*)"', draw(Chart("t", "s", "lines", "seconds", points, ["x"], 3600)))
+        if path.startswith("M0,1")
+    ]
+    assert line.count("M") == 2

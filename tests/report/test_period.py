@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from decimal import Decimal
 
@@ -73,8 +74,9 @@ def test_the_figures_are_those_of_live_calls(told):
     report, _ = told(*mixed())
     found = facts(report)
     assert found["calls"] == "5"
-    assert found["without an error"] == "80.0%"
-    assert found["latency p50 / p95"] == "2.00 / 4.00 s"
+    assert found["success"] == "75.0%"
+    assert [fact.note for fact in report.facts if fact.name == "success"] == ["1 failed, 1 cancelled"]
+    assert found["latency p50 / p95"] == "2.00 s / 4.00 s"
     assert found["cost"] == "at least $0.851 (unknown: 1 of 5)"
     assert found["read from the cache"] == "40.0%"
     assert found["retries"] == "3"
@@ -128,6 +130,36 @@ def test_the_ten_dearest_and_slowest_calls_are_listed_in_order(told):
     ]
     assert [line[column("latency")].text for line in slowest.rows][:2] == ["99.00 s", "98.00 s"]
     assert len(slowest.rows) == 10
+
+
+def test_what_the_application_cancelled_or_abandoned_is_neither_a_success_nor_a_failure(told):
+    report, _ = told(row(total=1.0), row(total=1.0, end="cancelled"), row(total=1.0, end="abandoned", after=86400))
+    assert facts(report)["success"] == "100.0%"
+    assert [point.value for point in charts(report)["Success"].points] == [1]
+
+
+def test_a_time_in_which_all_was_cancelled_has_no_success(told):
+    report, _ = told(row(total=1.0, end="cancelled"))
+    assert facts(report)["success"] == "—"
+    assert "Success" not in charts(report)
+    page_of(report)
+
+
+def test_how_many_calls_the_costs_leave_out_is_told(told):
+    report, _ = told(row(usd="0.5"), row(), row())
+    [section] = [one for one in report.sections if one.title == "Tokens and cost"]
+    assert section.note == "Calls whose cost is unknown, or has no upper bound: 2."
+
+
+def test_times_that_can_be_none_are_left_out_and_large_ones_are_short(told):
+    report, _ = told(*(row(total=value, first_chunk=value) for value in (-5.0, float("inf"), 2.0, 1e308)))
+    slowest = tables(report)["Slowest"]
+    assert [line[slowest.columns.index("latency")].text for line in slowest.rows] == ["1e+308 s", "2.00 s"]
+    assert facts(report)["latency p50 / p95"] == "2.00 s / 1e+308 s"
+    page = page_of(report)
+    assert not re.search(r'data-key="-?(inf|nan)', page)
+    assert "inf s" not in page
+    assert not re.search(r"\d{40}", page)
 
 
 def test_an_empty_time_says_so(told):

@@ -39,6 +39,27 @@ def test_the_runs_of_a_sweep_are_told_as_bench_shows_them():
     assert report.facts == ()
 
 
+def test_the_runs_are_sorted_by_their_numbers():
+    tokens, costs = (997, 1661), ("0.2", "0.03")
+    runs = [
+        result(task("a", input_tokens=number, cost_usd=Decimal(cost), seconds=1.5), failed("b"), model=f"m{number}")
+        for number, cost in zip(tokens, costs, strict=True)
+    ]
+    table = tables(report_of(runs, NOW))["Runs"]
+    keys = {name: [row[number].key for row in table.rows] for number, name in enumerate(table.columns)}
+    assert keys["tokens in/out"] == [1097, 1761]
+    assert keys["cost"] == [0.2, 0.03]
+    assert keys["latency p50/p95/p99"] == [1.5, 1.5]
+    assert keys["first chunk p50/p95"] == [0.5, 0.5]
+    assert keys["passed"] == keys["generation"] == [1, 1]
+    assert keys["errors"] == [1, 1]
+
+
+def test_runs_that_could_not_be_read_are_named():
+    report = report_of([result(task("a")), result(task("a"), model="x")], NOW, unread=["2-broken"])
+    assert report.notes[0] == "1 of 3 runs could not be read: 2-broken"
+
+
 def test_runs_of_one_model_are_told_apart_by_their_settings_or_else_by_their_folders():
     first, second = ({"retry": {"max_attempts": number}} for number in (1, 4))
     apart = report_of([result(task("a"), settings=first), result(task("a"), settings=second)], NOW)

@@ -295,6 +295,24 @@ class TestListeners:
             ("breaker.changed", {"route": "anthropic/opus", "from": "half_open", "to": "closed"}),
         ]
 
+    async def test_an_open_route_that_nobody_calls_is_told_as_half_open_once_a_trial_is_due(self, clock):
+        circuits = MemoryCircuits(BreakerSettings(failures=1, open_for=60), clock, Notices(clock))
+        (await circuits.admit("anthropic/haiku")).fail()
+        await clock.advance(59)
+        assert circuits.states() == {"anthropic/haiku": "open"}
+        await clock.advance(1)
+        assert circuits.states() == {"anthropic/haiku": "half_open"}
+        (await circuits.admit("anthropic/haiku")).fail()
+        assert circuits.states() == {"anthropic/haiku": "open"}
+
+    async def test_so_is_one_that_others_opened(self, clock):
+        circuits = MemoryCircuits(BreakerSettings(open_for=60), clock, Notices(clock))
+        circuits.circuit("anthropic/haiku").follow("open", 20.0)
+        await clock.advance(19)
+        assert circuits.states() == {"anthropic/haiku": "open"}
+        await clock.advance(1)
+        assert circuits.states() == {"anthropic/haiku": "half_open"}
+
 
 @pytest.mark.usefixtures("no_settings")
 @pytest.mark.parametrize(

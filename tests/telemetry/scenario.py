@@ -31,6 +31,15 @@ class Api(httpx2.AsyncBaseTransport):
         body = json.loads(request.content)
         said, *further = body["messages"]
         match said["content"]:
+            case "refused" if body["model"] == MODEL:
+                start, *_, stopped, end = _events(stop_reason="refusal")
+                return _stream([start, stopped, end])
+            case "refused":
+                return _stream(_events(model=body["model"]))
+            case "dear" if body["model"] == MODEL:
+                return _error(529, "overloaded_error")
+            case "plain":
+                return httpx2.Response(200, json=_message())
             case "limited" if not getattr(self, "has_limited", False):
                 self.has_limited = True
                 return _error(429, "rate_limit_error", {"retry-after": "3"})
@@ -47,8 +56,13 @@ class Api(httpx2.AsyncBaseTransport):
         return _stream(_events())
 
 
-def _events(stop_reason: str = "end_turn") -> list[dict[str, Any]]:
-    events = text_events("a", "b", "c", model=MODEL, stop_reason=stop_reason)
+def _message() -> dict[str, Any]:
+    start, *_ = _events()
+    return {**start["message"], "content": [{"type": "text", "text": "abc"}], "stop_reason": "end_turn"}
+
+
+def _events(stop_reason: str = "end_turn", model: str = MODEL) -> list[dict[str, Any]]:
+    events = text_events("a", "b", "c", model=model, stop_reason=stop_reason)
     used = {"input_tokens": 100, "cache_read_input_tokens": 300, "cache_creation_input_tokens": 600, "output_tokens": 1}
     events[0]["message"]["usage"] = used
     events[-2]["usage"] = used | {"output_tokens": 50}

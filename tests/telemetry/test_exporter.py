@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.parser import text_string_to_metric_families
 
 from claudeprov.errors import ConfigurationError
@@ -94,6 +96,61 @@ class TestPrometheus:
             await scenario.provider.initialize()
         assert not exporter._OPEN
         taken.server_close()
+
+    def test_beside_the_last_port_is_the_one_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("claudeprov.telemetry.scrape.Server", _taken)
+        with pytest.raises(ConfigurationError, match=r"such as telemetry\.port=65534;"):
+            open_exporting(TelemetrySettings(exporter="prometheus", port=65535))
+
+    async def test_a_provider_that_cannot_be_opened_gives_its_endpoint_back(self) -> None:
+        target = f"{__name__}.Impossible"
+        scenario = Scenario(*PROMETHEUS, f"allow_targets=[{__name__}]", f"chain=[telemetry, {{_target_: {target}}}]")
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="cannot be made"):
+                await scenario.provider.initialize()
+            assert not exporter._OPEN
+            assert not [thread for thread in threading.enumerate() if thread.name == "claudeprov-prometheus"]
+
+    async def test_the_provider_says_where_it_is_while_it_is_open(self) -> None:
+        provider = Scenario(*PROMETHEUS).provider
+        async with provider:
+            assert provider.metrics_url == where()
+            assert table.STREAMS.prometheus in await asyncio.to_thread(scraped, where())
+        assert provider.metrics_url is None
+        async with Scenario("telemetry=otlp").provider as other:
+            assert other.metrics_url is None
+
+    async def test_spans_go_to_the_application_that_has_been_set_up_since(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = TelemetrySettings(exporter="prometheus", port=0)
+        one = open_exporting(settings)
+        assert one.tracers is None
+        tracers = TracerProvider(shutdown_on_exit=False)
+        monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", tracers)
+        two = open_exporting(settings)
+        assert (two is one, two.tracers) == (True, tracers)
+        await one.close()
+        await two.close()
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+    def test_a_forked_child_serves_what_is_its_own_and_leaves_the_parent_its_port(self) -> None:
+        forked = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False)
+        assert (forked.returncode, forked.stderr) == (0, "")
+        parent, child, refused, again = forked.stdout.split()
+        assert (parent, child, refused, again) == ("parent:1", "child:2", "child:refused", "parent:free")
+
+    async def test_what_is_counted_stays_single_when_a_provider_is_opened_again(self) -> None:
+        keeps, scenario = Scenario(*PROMETHEUS), Scenario(*PROMETHEUS)
+        async with keeps.provider:
+            for _ in range(3):
+                async with scenario.provider:
+                    pass
+            async with scenario.provider:
+                await scenario.play()
+            families = await asyncio.to_thread(scraped, where())
+        for metric in (table.RATELIMIT_HOLDS, table.TOOL_EXECUTIONS, table.TRANSITIONS):
+            assert [sample.value for sample in families[metric.prometheus].samples] == [1], metric.name
 
     async def test_a_port_that_was_given_back_can_be_taken_at_once(self) -> None:
         first = open_exporting(TelemetrySettings(exporter="prometheus", port=0))
@@ -178,8 +235,7 @@ class TestOtlp:
         scenario = Scenario("telemetry=otlp", f"telemetry.endpoint={collector.url}/", "telemetry.per_chunk=true")
         async with scenario.provider:
             await scenario.play()
-        counters = {metric.name for metric in METRICS if metric.kind != "gauge"}
-        assert collector.metrics.keys() == counters  # gauges go with the provider
+        assert collector.metrics.keys() == {metric.name for metric in METRICS}
         [retries] = collector.metrics["claudeprov.retries"].sum.data_points
         assert retries.as_double == 2
         assert collector.metrics["claudeprov.calls"].sum.is_monotonic
@@ -223,6 +279,14 @@ class TestOtlp:
         said = [(record.name, record.msg) for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(said) == len(set(said))
 
+    async def test_the_applications_own_exporters_are_let_alone_when_ours_are_closed(
+        self, collector: Collector, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        logger = logging.getLogger("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+        async with Scenario("telemetry=otlp", f"telemetry.endpoint={collector.url}").provider:
+            assert logger.filters
+        assert not logger.filters
+
     def test_without_the_extra_it_says_which(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.metric_exporter", None)
         with pytest.raises(ConfigurationError, match=r"pip install 'claudeprov\[otlp\]'"):
@@ -233,14 +297,14 @@ class TestSeldom:
     def test_a_thing_is_said_once_a_minute(self) -> None:
         seldom = Seldom()
 
-        def says(at: float, message: str) -> bool:
-            record = logging.LogRecord("exporter", logging.ERROR, "f", 1, message, (at,), None)
+        def says(at: float, fault: str) -> bool:
+            record = logging.LogRecord("exporter", logging.ERROR, "f", 1, "%s, again in %.1f s", (fault, at / 7), None)
             record.created = at
             return seldom.filter(record)
 
-        assert [says(0, "away %d"), says(59, "away %d"), says(59, "other %d"), says(61, "away %d")] == [
-            *(True, False, True, True),
-        ]
+        assert [says(0, "away"), says(59, "away"), says(59, "401"), says(61, "away")] == [True, False, True, True]
+        says(600, "401")
+        assert len(seldom._said) == 1
 
 
 class TestConsole:
@@ -276,6 +340,65 @@ class TestNone:
         exporting = open_exporting(TelemetrySettings())
         assert (exporting.tracers, exporting.book) == (None, None)
         await exporting.close()
+
+
+class Impossible:
+    """A layer that cannot be made."""
+
+    def __init__(self) -> None:
+        raise ValueError("no")
+
+
+def _taken(*_: object) -> None:
+    raise OSError(98, "Address already in use")
+
+
+FORKS = """
+import asyncio, os, socket
+from claudeprov.settings.telemetry import TelemetrySettings
+from claudeprov.telemetry import exporter, table
+from claudeprov.telemetry.exporter import open_exporting
+from claudeprov.errors import ConfigurationError
+from tests.telemetry.test_exporter import scraped
+
+def count(exporting):
+    [sample] = scraped(exporting.url)[table.CALLS.prometheus].samples
+    return int(sample.value)
+
+async def served(who, port, calls):
+    exporting = open_exporting(TelemetrySettings(exporter="prometheus", port=port))
+    exporting.book.add(table.CALLS, ("m", "read", None, None), calls)
+    print(f"{who}:{await asyncio.to_thread(count, exporting)}", flush=True)
+    return exporting
+
+async def child(inherited, port):
+    own = await served("child", 0, 2)
+    try:
+        open_exporting(TelemetrySettings(exporter="prometheus", port=port))
+    except ConfigurationError:
+        print("child:refused", flush=True)
+    await own.close()
+    await inherited.close()
+
+parent = asyncio.run(served("parent", 0, 1))
+port = int(parent.url.rpartition(":")[2].partition("/")[0])
+ready, tell_ready = os.pipe()
+go, tell_go = os.pipe()
+exporter._OPENING.acquire(), parent.book._entering.acquire()
+pid = os.fork()
+if pid == 0:
+    asyncio.run(child(parent, port))
+    os.write(tell_ready, b"1")
+    os.read(go, 1)
+    os._exit(0)
+exporter._OPENING.release(), parent.book._entering.release()
+os.read(ready, 1)
+asyncio.run(parent.close())
+with socket.create_server(("127.0.0.1", port)):
+    print("parent:free")
+os.write(tell_go, b"1")
+raise SystemExit(os.waitpid(pid, 0)[1])
+"""
 
 
 def _documents(text: str) -> Iterator[Any]:

@@ -259,6 +259,75 @@ async def test_content_is_told_cut_and_without_secrets_where_that_is_asked_for(c
     assert tool["content"] == "password: **********"
 
 
+@pytest.mark.parametrize("form", ["host", "json", "console"])
+@pytest.mark.parametrize(
+    "tag", [KEY, KEY.encode(), {KEY}, (KEY,), {KEY: 1}, ValueError(KEY)], ids=lambda tag: type(tag).__name__
+)
+async def test_no_other_handler_is_handed_a_secret_either(form, tag, caplog, capsys):
+    caplog.set_level(logging.INFO, logger="claudeprov")
+    layer = layer_of(log=form)
+    LOGGER.addHandler(caplog.handler)
+    try:
+        await ScriptedProvider("Hello", layers=[layer]).send_message(HI, tags={"user": tag})
+    finally:
+        LOGGER.removeHandler(caplog.handler)
+        await layer.close()
+    records = [record for record in caplog.records if record.name == "claudeprov"]
+    assert len(records) >= 2
+    assert KEY not in str([(vars(record), record.getMessage()) for record in records]) + str(capsys.readouterr())
+
+
+async def test_a_password_of_the_environment_is_told_nowhere(monkeypatch, capsys):
+    monkeypatch.setenv("MY_SERVICE_PASSWORD", "correct horse")
+    layer = layer_of(log="json")
+    request = HI | {"model": "correct horse"}
+    await ScriptedProvider("Hello", layers=[layer]).send_message(request, tags={"run": "correct horse", "user": "a"})
+    await layer.close()
+    lines = lines_of(capsys)
+    assert len(lines) == 2
+    assert "correct horse" not in str(lines)
+
+
+@pytest.mark.usefixtures("listening")
+async def test_a_name_with_a_space_that_the_application_has_bound_is_told_with_another(caplog):
+    with structlog.contextvars.bound_contextvars(**{"user id": 7}):
+        await ScriptedProvider("Hello", layers=[layer_of()]).send_message(HI)
+    assert [" user_id=7" in record.getMessage() for record in caplog.records] == [True, True]
+
+
+@pytest.mark.usefixtures("listening")
+async def test_structlog_may_be_configured_after_the_provider_is_opened(request):
+    layer = layer_of()
+    events = request.getfixturevalue("events")
+    await ScriptedProvider("Hello", layers=[layer]).send_message(HI)
+    assert [event["event"] for event in events] == ["call.started", "call.ended"]
+
+
+async def test_events_of_a_provider_beside_one_with_json_are_json_too(capsys):
+    beside, json_layer = layer_of(), layer_of(log="json")
+    await ScriptedProvider("Hello", layers=[beside]).send_message(HI)
+    await json_layer.close()
+    assert [line["event"] for line in lines_of(capsys)] == ["call.started", "call.ended"]
+
+
+async def test_json_is_written_after_the_application_has_disabled_all_loggers(capsys, monkeypatch):
+    monkeypatch.setattr(LOGGER, "disabled", True)
+    layer = layer_of(log="json")
+    await ScriptedProvider("Hello", layers=[layer]).send_message(HI)
+    await layer.close()
+    assert len(lines_of(capsys)) == 2
+    assert LOGGER.disabled
+
+
+async def test_a_level_that_the_application_sets_meanwhile_stays(monkeypatch):
+    monkeypatch.setattr(LOGGER, "level", LOGGER.level)
+    layer = layer_of(log="json")
+    LOGGER.setLevel(logging.ERROR)
+    await layer.close()
+    assert LOGGER.level == logging.ERROR
+    LOGGER.setLevel(logging.NOTSET)
+
+
 async def test_a_secret_in_a_tag_is_not_told(capsys):
     layer = layer_of(log="json")
     await ScriptedProvider("Hello", layers=[layer]).send_message(HI, tags={"user": KEY, "run": KEY})
@@ -276,5 +345,6 @@ def test_the_command_line_logs_to_standard_error_and_leaves_standard_output_alon
     assert logged.returncode == plain.returncode
     events = [line for line in logged.stderr.splitlines() if "call.started" in line or "call.ended" in line]
     assert len(events) == 2
+    assert logged.stderr.count("replaying") == plain.stderr.count("replaying") == 1
     if form == "json":
         assert json.loads(events[0])["event"] == "call.started"

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes
@@ -28,6 +31,13 @@ from tests.telemetry.scenario import MODEL, ROUTE, Scenario
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "telemetry.md"
 CONVENTION = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic", "gen_ai.request.model": MODEL}
+OTHER_MODEL = "claude-sonnet-5-5"
+FALLBACK = (
+    "fallback=standard",
+    "fallback.to=[{model: claude-sonnet-5-5}]",
+    "ratelimit.requests=null",
+    "breaker.failures=9",
+)
 
 Series = dict[frozenset[tuple[str, Any]], Any]
 
@@ -189,6 +199,77 @@ class TestCalls:
             await scenario.ask("cut")
         assert host.value("claudeprov.calls.unpriced") == 1
         assert host.value("claudeprov.cost.usd") > 0
+
+    async def test_what_a_fallback_uses_is_each_models_own_and_the_call_is_that_of_the_model_asked_for(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        exported = InMemorySpanExporter()
+        tracers = TracerProvider(shutdown_on_exit=False)
+        tracers.add_span_processor(SimpleSpanProcessor(exported))
+        monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", tracers)
+        scenario = Scenario(*FALLBACK)
+        async with scenario.provider as provider:
+            request = {"messages": [{"role": "user", "content": "refused"}], "max_tokens": 200}
+            response = await scenario.clock.run(_read(provider.send_message(request)))
+        for model, usd in (
+            (MODEL, response.attempts[0].cost.total_usd),
+            (OTHER_MODEL, response.cost.total_usd - response.attempts[0].cost.total_usd),
+        ):
+            of = {"gen_ai.request.model": model}
+            for kind, count in (("input", 100), ("cache_read", 300), ("cache_write", 600), ("output", 50)):
+                assert host.value("claudeprov.tokens", type=kind, **of) == count
+            assert host.value("claudeprov.cost.usd", **of) == (float(usd) or None)
+        attempts = {
+            (dict(key)["gen_ai.request.model"], dict(key).get("error.type")): point.value
+            for key, point in host.series("claudeprov.attempts").items()
+        }
+        assert attempts == {(MODEL, "refusal"): 1, (OTHER_MODEL, None): 1}
+        assert host.value("claudeprov.retries", **{"gen_ai.request.model": OTHER_MODEL}) == 1
+        assert host.value("claudeprov.calls", **{"gen_ai.request.model": MODEL}) == 1
+        usage = {dict(key)["gen_ai.token.type"]: point for key, point in host.series(table.TOKEN_USAGE.name).items()}
+        [span] = [span for span in exported.get_finished_spans() if span.name.startswith("chat")]
+        told = span.attributes
+        assert told is not None
+        assert {point.attributes["gen_ai.request.model"] for point in usage.values()} == {MODEL}
+        assert (told["gen_ai.request.model"], told["gen_ai.response.model"]) == (MODEL, OTHER_MODEL)
+        assert told["gen_ai.usage.input_tokens"] == usage["input"].sum == 2000
+        assert told["gen_ai.usage.output_tokens"] == usage["output"].sum == 100
+        assert told["gen_ai.usage.cache_read.input_tokens"] == 600
+        assert told["gen_ai.usage.cache_creation.input_tokens"] == 1200
+
+    async def test_a_model_that_is_retried_and_given_up_has_its_own_attempts_and_retries(self, host: Host) -> None:
+        scenario = Scenario(*FALLBACK)
+        async with scenario.provider:
+            await scenario.ask("dear")
+        assert {dict(key)["gen_ai.request.model"]: p.value for key, p in host.series("claudeprov.retries").items()} == {
+            MODEL: 1,
+            OTHER_MODEL: 1,
+        }
+        assert host.value("claudeprov.attempts", error_type="overloaded") == 2
+
+    async def test_within_a_fallback_each_pass_is_a_call_with_its_own_attempts(self, host: Host) -> None:
+        scenario = Scenario(*FALLBACK, "chain=[fallback, telemetry, retry]")
+        async with scenario.provider:
+            await scenario.ask("dear")
+            await scenario.ask("refused")
+        calls, attempts = (host.series(f"claudeprov.{name}") for name in ("calls", "attempts"))
+        assert sum(point.value for point in calls.values()) == 4
+        assert sum(point.value for point in attempts.values()) == 5
+        assert sum(point.value for point in host.series("claudeprov.tokens").values()) == 3 * 1050
+
+    async def test_a_stream_that_broke_is_an_attempt_that_failed(self, host: Host) -> None:
+        scenario = Scenario("retry.max_attempts=1")
+        async with scenario.provider:
+            await scenario.ask("cut")
+        [attempt] = host.series("claudeprov.attempts")
+        assert dict(attempt)["error.type"] == "truncated"
+
+    async def test_an_answer_in_one_piece_has_no_first_chunk(self, host: Host) -> None:
+        scenario = Scenario()
+        async with scenario.provider:
+            await scenario.ask("plain", stream=False)
+        assert host.value("claudeprov.calls", outcome="read") == 1
+        assert table.FIRST_CHUNK.name not in host.metrics()
 
     async def test_durations_are_of_the_call_and_first_chunks_of_those_that_came(self, host: Host) -> None:
         scenario = Scenario("retry.max_attempts=1")

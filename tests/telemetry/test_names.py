@@ -19,10 +19,14 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 from claudeprov.errors import OverloadedError, ServerError
 from claudeprov.middleware.retry import Retry
 from claudeprov.middleware.telemetry import Telemetry
+from claudeprov.notice import Notices
 from claudeprov.settings.retry import RetrySettings
 from claudeprov.telemetry.names import Names
 from claudeprov.testing import ManualClock, ScriptedProvider, text_events
 from claudeprov.testing.clock import settle
+from claudeprov.tools.run import run_tools
+from claudeprov.tools.signature import tool
+from tests.tools.answers import answer, call
 
 HI = {"messages": [{"role": "user", "content": "Hi"}], "model": "haiku"}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "telemetry.md"
@@ -277,3 +281,35 @@ async def test_the_filter_of_the_docs_names_the_call_in_records_of_the_standard_
     finally:
         root.handlers = before
     assert capsys.readouterr().err.splitlines() == [f"WARNING {stream._call.id} mine", "WARNING - mine again"]
+
+
+@pytest.mark.parametrize("kind", ["async", "blocking"])
+async def test_in_a_tool_they_are_those_of_the_run_that_called_it(clock, kind):
+    seen = []
+
+    async def look() -> str:
+        """Look."""
+        seen.append(get_contextvars())
+        return "seen"
+
+    def look_blocking() -> str:
+        """Look."""
+        seen.append(get_contextvars())
+        return "seen"
+
+    notices = Notices(clock)
+    told = []
+    notices.listen(told.append)
+    layers = [Telemetry([Names()], notices)]
+    sender = ScriptedProvider(answer(call("t1", "look", {})), "Done", layers=layers, clock=clock)
+    tools = [tool(look) if kind == "async" else tool(name="look")(look_blocking)]
+    stream = run_tools(sender, HI | {"max_tokens": 100}, tools, clock=clock, notices=notices, tags=TAGS)
+    async for _ in stream:
+        pass
+    [run_id] = {notice.call_id for notice in told if notice.name == "tool.started"}
+    assert seen == [{"call_id": run_id, "run": "nightly", "task": "sort"}]
+    assert [(notice.fields["run"], notice.fields["task"]) for notice in told if notice.name.startswith("tool.")] == [
+        ("nightly", "sort"),
+        ("nightly", "sort"),
+    ]
+    assert get_contextvars() == {}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from claudeprov.telemetry.scrub import scrubbed
+from claudeprov.telemetry.scrub import heed_environment, scrubbed, text_without_secrets
 
 KEY = "sk-" + "ant-api03-" + "Zk8Qw3Rt7Yp1Lm5Nx9"
 
@@ -43,6 +45,25 @@ def test_a_value_with_a_name_that_says_so_is_masked() -> None:
     assert scrubbed({"password": "Qx7" + "pL2vN9wRt4ZkM8sBc3"}, 100) == '{"password": "**********"}'
 
 
-def test_a_credential_of_the_environment_is_masked_whatever_it_looks_like(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOUSE_TOKEN", "open sesame")
+@pytest.fixture
+def house_token(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("HOUSE_TOKEN", "open sesame")
+        heed_environment()
+        yield
+    heed_environment()
+
+
+@pytest.mark.usefixtures("house_token")
+def test_a_credential_of_the_environment_is_masked_whatever_it_looks_like() -> None:
     assert scrubbed("say open sesame", 100) == "say **********"
+
+
+def test_what_was_told_before_a_credential_was_known_is_masked_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert text_without_secrets("say open barley") == "say open barley"
+    with monkeypatch.context() as patch:
+        patch.setenv("HOUSE_TOKEN", "open barley")
+        heed_environment()
+        assert text_without_secrets("say open barley") == "say **********"
+        assert text_without_secrets("say open barley" * 100) == "say **********" * 100
+    heed_environment()

@@ -177,13 +177,13 @@ async def ratio(
     return median(mine / other for mine, other in await pairs(rounds, lambda: measure(ours), lambda: measure(theirs)))
 
 
-async def many(read: Read, requests: int, at_once: int, count: int) -> None:
+async def many(read: Read, requests: int, at_once: int, count: int, pace: str = "burst") -> None:
     """Read *requests* answers, *at_once* at a time."""
     left = iter(range(requests))
 
     async def reader() -> None:
         for _ in left:
-            await read("burst", count)
+            await read(pace, count)
 
     await asyncio.gather(*(reader() for _ in range(at_once)))
 

@@ -1,7 +1,7 @@
 """Makes docs/pictures/dashboard.png: a real run of some minutes, scraped by a real Prometheus, drawn from its answers.
 
 What is drawn are the panels of the exported file and the answers to their queries; it is not Grafana that draws them.
-From the checkout: PYTHONPATH=. .venv/bin/python tools/picture/dashboard.py [--seconds 130]
+From the checkout: PYTHONPATH=. .venv/bin/python tools/picture/dashboard.py [--seconds 180]
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from claudeprov.errors import ProviderError
 from tests.dashboard.prometheus import Prometheus, free_port
 from tests.dashboard.traffic import MODELS, OVERRIDES, Service, add, asks
 
-_KINDS = {"hello": 80, "twice": 5, "limited": 1, "invalid": 1, "broken": 1, "tools": 12}
-"""Of a hundred calls, how many are of each kind."""
+_KINDS = {"hello": 870, "twice": 40, "limited": 4, "invalid": 3, "broken": 3, "tools": 80}
+"""Of a thousand calls, how many are of each kind."""
+_ROWS = 5
+"""How many are drawn, from above; with all of them it is a picture that nobody can read."""
 _CHOICES = (
     "breaker.failures=5",
     "breaker.open_for=10",
     "retry.base=0.2",
     "budget.day.usd=1.50",
-    "budget.day.tokens=900000",
+    "budget.day.tokens=3000000",
 )
 
 
@@ -77,7 +79,7 @@ class Distance:
 
 
 async def run(prometheus: Prometheus, port: int, seconds: float) -> float:
-    """Call for that long, with some trouble in the middle; returns when it ended."""
+    """Call for that long, while one model's service is away for a moment; returns when it ended."""
     chance = random.Random(6)  # noqa: S311 - a picture's
     async with Service() as service:
         distance = Distance(service.url, chance)
@@ -87,12 +89,12 @@ async def run(prometheus: Prometheus, port: int, seconds: float) -> float:
             start = time.monotonic()
             while (passed := (time.monotonic() - start) / seconds) < 1:
                 kind = chance.choices(list(_KINDS), list(_KINDS.values()))[0]
-                model = chance.choices(MODELS, [2, 1])[0]
-                if 0.45 < passed < 0.6 and model == MODELS[1]:
+                model = chance.choices(MODELS, [3, 1])[0]
+                if 0.55 < passed < 0.62 and model == MODELS[1]:
                     kind = "overloaded"
                 users.create_task(_use(provider, f"{kind} {time.monotonic_ns()}", model))
-                service.left = 850 - int(780 * math.sin(math.pi * passed) ** 2)
-                await asyncio.sleep(chance.expovariate(4 + 3 * math.sin(5 * math.pi * passed)))
+                service.left = 900 - int(520 * math.sin(math.pi * passed) ** 2)
+                await asyncio.sleep(chance.expovariate(2.5 + 1.5 * math.sin(5 * math.pi * passed)))
             end = time.time()
         await distance.stop()
     return end
@@ -108,7 +110,7 @@ async def _use(provider: claudeprov.AnthropicClaudeProvider, text: str, model: s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=130)
+    parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--out", type=Path, default=Path("docs/pictures/dashboard.png"))
     args = parser.parse_args()
     os.environ["ANTHROPIC_API_KEY"] = "none"
@@ -119,7 +121,7 @@ def main() -> None:
         try:
             end = asyncio.run(run(prometheus, port, args.seconds))
             dashboard = json.loads((folder / DASHBOARD).read_text())
-            args.out.write_bytes(draw(dashboard, prometheus, end - args.seconds, end))
+            args.out.write_bytes(draw(dashboard, prometheus, end - args.seconds, end, rows=_ROWS))
         finally:
             prometheus.close()
 

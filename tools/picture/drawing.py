@@ -13,7 +13,7 @@ from PIL import Image
 from tests.dashboard.grafana import filled_in
 from tests.dashboard.prometheus import Prometheus
 
-_WIDTH, _UNIT, _GAP = 1500, 30, 8
+_WIDTH, _UNIT, _GAP = 1500, 22, 8
 """Pixels of the whole, of a unit of height, and between panels."""
 _STEPS = 240
 """Points of a line."""
@@ -31,23 +31,27 @@ _FORMATS = {
 Series = tuple[str, list[tuple[float, float]]]
 
 
-def draw(dashboard: dict[str, Any], prometheus: Prometheus, start: float, end: float) -> bytes:
-    """The picture, as a PNG."""
-    parts, bottom = [], 0
+def draw(dashboard: dict[str, Any], prometheus: Prometheus, start: float, end: float, *, rows: int) -> bytes:
+    """The first *rows* of the dashboard, as a PNG."""
+    parts: list[str] = []
+    bottom = 0
     for number, panel in enumerate(dashboard["panels"]):
+        rows -= panel["type"] == "row"
+        if rows < 0:
+            break
         place = panel["gridPos"]
         x, y = place["x"] * _WIDTH / 24 + _GAP / 2, place["y"] * _UNIT + _GAP / 2
         width, height = place["w"] * _WIDTH / 24 - _GAP, place["h"] * _UNIT - _GAP
         bottom = max(bottom, place["y"] + place["h"])
         if panel["type"] == "row":
-            parts.append(_words(x + 4, y + 16, panel["title"], _TEXT, 16))
+            parts.append(_words(x + 4, y + 16, panel["title"], _TEXT, 17))
             continue
         parts.append(
             f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="3" fill="{_CARD}" stroke="{_GRID}"/>'
         )
-        parts.append(_words(x + 10, y + 20, panel["title"], _TEXT, 13))
+        parts.append(_words(x + 10, y + 20, panel["title"], _TEXT, 15))
         if panel["type"] == "stat":
-            parts.append(_figure(panel, prometheus, start, end, x + width / 2, y + height * 0.72))
+            parts.append(_figure(panel, prometheus, start, end, x + width / 2, y + height * 0.8))
             continue
         chart = _chart(panel, _series(panel, prometheus, start, end), width - 20, height - 36, start, end)
         svg = vl_convert.vegalite_to_svg(chart)
@@ -120,22 +124,25 @@ def _chart(
                 "gridColor": _GRID,
                 "domainColor": _GRID,
                 "tickColor": _GRID,
-                "labelFontSize": 10,
+                "labelFontSize": 12,
             },
-            "legend": {"labelColor": _DIM, "labelFontSize": 10, "orient": "bottom", "title": None, "labelLimit": 460},
+            "legend": {"labelColor": _DIM, "labelFontSize": 12, "orient": "bottom", "title": None, "labelLimit": 460},
         },
     }
     if panel["type"] == "state-timeline":
         return chart | _states(panel, series, x, (end - start) / _STEPS)
     custom = defaults["custom"]
+    stacked = "stacking" in custom
+    if stacked:  # what is not there takes no room
+        times = sorted({time for _, points in series for time, _ in points})
+        series = [(name, [(time, dict(points).get(time, 0.0)) for time in times]) for name, points in series]
     rows = [
         {"time": time * 1000, "value": value, "name": name}
         for name, points in series
         for time, value in points
         if value == value
     ]
-    stacked = "stacking" in custom
-    columns = max(1, int(width / (6 * max(map(len, names), default=0) + 40)))
+    columns = max(1, int(width / (7 * max(map(len, names), default=0) + 40)))
     mark: dict[str, Any] = (
         {"type": "area", "fillOpacity": 0.3, "line": {"strokeWidth": 1}}
         if stacked

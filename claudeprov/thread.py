@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 async def in_thread(function: Callable[[], _T], name: str) -> _T:
-    """Await *function* in a thread; whoever is cancelled leaves it behind, for no thread can be stopped.
+    """Await *function* in a thread of that name; whoever is cancelled leaves it behind, for no thread can be stopped.
 
     It is a daemon of its own, not one of the event loop's pool: a loop waits for its pool before it closes, and a
     function that is stuck would keep the program from ending.
@@ -46,5 +46,5 @@ async def in_thread(function: Callable[[], _T], name: str) -> _T:
             loop.call_soon_threadsafe(settle, result, error)
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name=f"tool {name}", daemon=True).start()
+    threading.Thread(target=context.run, args=(work,), name=name, daemon=True).start()
     return await done

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from claudeprov.tools.thread import in_thread
+from claudeprov.thread import in_thread
 
 variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable")
 
@@ -37,7 +37,7 @@ async def test_what_would_mean_something_to_the_event_loop_ends_nothing(error: t
 
 STUCK = """
 import asyncio, threading
-from claudeprov.tools.thread import in_thread
+from claudeprov.thread import in_thread
 
 async def main():
     begun = threading.Event()
