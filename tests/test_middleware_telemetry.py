@@ -56,8 +56,8 @@ class Diary(Observer):
     def opened(self, call, stream):
         self._write("opened", stream.call is call)
 
-    def ended(self, call, outcome, response):
-        self._write("ended", outcome.kind, response.text)
+    def ended(self, call, outcome, answered):
+        self._write("ended", outcome.kind, answered().text)
 
     def noticed(self, notice):
         self._write(notice.name)
@@ -84,7 +84,7 @@ class Broken(Observer):
     def opened(self, call, stream):
         raise KeyError("a bug")
 
-    def ended(self, call, outcome, response):
+    def ended(self, call, outcome, answered):
         raise KeyError("a bug")
 
     def noticed(self, notice):
@@ -210,7 +210,8 @@ async def test_a_later_pass_of_a_call_has_its_own_attempts_and_waits(clock):
     told = []
 
     class Ended(Observer):
-        def ended(self, call, outcome, response):
+        def ended(self, call, outcome, answered):
+            response = answered()
             told.append((len(response.attempts), response.timing.queue, response.timing.backoff))
 
     async def twice(call, call_next):
@@ -235,3 +236,13 @@ async def test_a_closed_layer_hears_no_more(seen, clock):
     notices.post("retry.waiting")
     assert seen == told
     assert any("retry.waiting" in words for words in told)
+
+
+async def test_the_answer_is_not_put_together_where_nobody_asks_for_it(monkeypatch, caplog):
+    monkeypatch.setattr("claudeprov.middleware.telemetry.response_of", lambda *_: pytest.fail("it holds all text"))
+    layer = Telemetry([Names(), Log(TelemetrySettings())])
+    async with ScriptedProvider("Hello", layers=[layer]).send_message(HI) as stream:
+        async for _ in stream:
+            pass
+    assert stream.outcome.kind == "read"
+    assert not caplog.records

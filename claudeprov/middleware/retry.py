@@ -58,9 +58,19 @@ class Retry:
         self._overloaded_bound = wait_exponential(multiplier=settings.overloaded_base, max=settings.overloaded_cap)
 
     async def __call__(self, call: Call, call_next: Next) -> Stream:
+        latest = self._clock.monotonic() + self._settings.budget
+        try:
+            stream = await call_next(call)
+        except ProviderError as error:
+            failure = error
+        else:
+            self._credit.give()
+            return stream
+        return await self._again(call, call_next, failure, latest)
+
+    async def _again(self, call: Call, call_next: Next, failure: ProviderError, latest: float) -> Stream:
+        """Go on after a first attempt that failed; most calls need none of this, and it leaves cycles to collect."""
         clock = self._clock
-        latest = clock.monotonic() + self._settings.budget
-        failure: ProviderError | None = None
         waits: list[float] = []
 
         def stop(state: RetryCallState) -> bool:
@@ -97,6 +107,8 @@ class Retry:
             async for attempt in attempts:
                 with attempt:
                     made += 1
+                    if made == 1:
+                        raise failure
                     try:
                         stream = await call_next(call)
                     except ProviderError as error:

@@ -81,11 +81,12 @@ class Telemetry:
         return _Held(self._attempting, call)
 
     def _tell(self, call: Call, stream: Stream | None, outcome: Outcome, before: tuple[int, float, float]) -> None:
-        response = response_of(call, stream)
-        if before[0]:
-            response = _since(response, *before)
+        def answered() -> MessageResponse:
+            response = response_of(call, stream)
+            return _since(response, *before) if before[0] else response
+
         for ended in self._ended:
-            _safely(ended, call, outcome, response)
+            _safely(ended, call, outcome, answered)
 
 
 def _since(response: MessageResponse, attempts: int, queue: float, backoff: float) -> MessageResponse:

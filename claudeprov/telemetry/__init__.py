@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,9 @@ class Observer:
     def opened(self, call: Call, stream: Stream, /) -> None:
         """The stream of *call* has just been opened."""
 
-    def ended(self, call: Call, outcome: Outcome, response: MessageResponse, /) -> None:
-        """*call* is over, once; also where it was never opened."""
+    def ended(self, call: Call, outcome: Outcome, answered: Callable[[], MessageResponse], /) -> None:
+        """*call* is over, once; also where it was never opened. *answered* puts together what has arrived: who does
+        not need it does not ask, for it holds the answer's text once more."""
 
     def noticed(self, notice: Notice, /) -> None:
         """A layer, or a tool, had something to say."""

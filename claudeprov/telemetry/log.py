@@ -59,10 +59,11 @@ class Log(Observer):
             self._say("call.started", call.id, {"model": request.model, "tags": call.tags}, content)
         return nullcontext()
 
-    def ended(self, call: Call, outcome: Outcome, response: MessageResponse) -> None:
+    def ended(self, call: Call, outcome: Outcome, answered: Callable[[], MessageResponse]) -> None:
         """Log how it ended, and what it came to."""
         if not LOGGER.isEnabledFor(logging.INFO):
             return
+        response = answered()
         usage, timing = response.usage, response.timing
         details = {
             "kind": outcome.kind,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
@@ -57,8 +57,9 @@ class Metrics(Observer):
             values = _convention(call, self._asked[call.id])
             stream.tap("content_block_delta", _Pace(self._book, call, values).see)
 
-    def ended(self, call: Call, outcome: Outcome, response: MessageResponse) -> None:
+    def ended(self, call: Call, outcome: Outcome, answered: Callable[[], MessageResponse]) -> None:
         """Measure the whole of a call."""
+        response = answered()
         add, timing, attempts = self._book.add, response.timing, response.attempts
         model = self._asked.pop(call.id, call.request.model or "")
         convention = _convention(call, model)

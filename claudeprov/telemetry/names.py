@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -48,7 +48,7 @@ class Names(Observer):
             if named.call_id == call.id:
                 named.stream = ref(stream)
 
-    def ended(self, call: Call, outcome: Outcome, response: MessageResponse) -> None:
+    def ended(self, call: Call, outcome: Outcome, answered: Callable[[], MessageResponse]) -> None:
         """Unbind them, where this is the reader's context."""
         _forget(call.id)
 

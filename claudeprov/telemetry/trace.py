@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -122,8 +122,9 @@ class Spans(Observer):
                 _fail(span, None if attempt.error_code == "cancelled" else attempt.error_code)
                 span.end(_now(call))
 
-    def ended(self, call: Call, outcome: Outcome, response: MessageResponse) -> None:
+    def ended(self, call: Call, outcome: Outcome, answered: Callable[[], MessageResponse]) -> None:
         _, request, span = self._calls.pop(call.id)
+        response = answered()
         if span.is_recording():
             span.set_attributes(self._known(_answer(call, outcome, response)))
             if self._settings.content:
