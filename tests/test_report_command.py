@@ -19,12 +19,13 @@ pytestmark = pytest.mark.usefixtures("no_settings", "no_credentials")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "project"  # what lies beside it is of no other test
     for name in ("nightly/0-haiku", "nightly/1-sonnet", "smoke"):
-        place = tmp_path / "runs" / name
+        place = folder / "runs" / name
         place.mkdir(parents=True)
         save(result(task("a"), name=name, model=name), place)
-    return tmp_path
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def written(capsys, *words):

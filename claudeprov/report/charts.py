@@ -176,6 +176,7 @@ def _value(chart: Chart, channel: Any, field: str = "value") -> Any:
         labelSeparation=10,
         tickCount=4,
         tickMinStep=1 if whole else alt.Undefined,
+        titlePadding=14,  # as for the padding: the numbers may be wider
     )
     return channel(f"{field}:Q", title="seconds" if chart.unit == "seconds" else None, scale=domain, axis=axis)
 
