@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 from random import Random
+from weakref import ref
 
 import pytest
 
+from claudeprov.chain import Call
 from claudeprov.compose import compose
 from claudeprov.errors import (
     CircuitOpenError,
@@ -23,6 +26,7 @@ from claudeprov.middleware import build
 from claudeprov.middleware.deadline import Deadline
 from claudeprov.middleware.retry import Credit, Retry
 from claudeprov.notice import Notices
+from claudeprov.request import MessageRequest
 from claudeprov.settings.deadline import DeadlineSettings
 from claudeprov.settings.retry import RetrySettings
 from claudeprov.testing import ManualClock, ScriptedProvider, check_middleware, text_events
@@ -324,3 +328,19 @@ def test_a_retry_that_makes_no_sense_is_refused(override, told):
     with pytest.raises(ConfigurationError) as caught:
         compose([override])
     assert caught.value.message.startswith(told)
+
+
+async def test_a_call_that_succeeds_at_once_leaves_nothing_to_the_garbage_collector(clock):
+    async def answer(call):
+        return call.id
+
+    retry = Retry(RetrySettings(), clock=clock, random=Random(1))
+    call = Call(MessageRequest.of(HI), clock)
+    gone = ref(call)
+    gc.disable()
+    try:
+        assert await retry(call, answer) == call.id
+        del call
+        assert gone() is None
+    finally:
+        gc.enable()

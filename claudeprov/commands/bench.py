@@ -21,7 +21,7 @@ from claudeprov.bench.table import summary_table, task_table
 from claudeprov.catalog import catalog
 from claudeprov.clock import SYSTEM_CLOCK
 from claudeprov.commands import INTERRUPTED, exit_status
-from claudeprov.commands.terminal import printable
+from claudeprov.commands.terminal import opening_notes, printable
 from claudeprov.compose import Composition
 from claudeprov.paths import file_name
 from claudeprov.pricing import list_prices
@@ -106,10 +106,7 @@ async def _execute(settings: Settings, suite: Suite, runs: Path, name: str) -> R
     """Run *suite* and write its result into ``runs/name``; a run that is cut short has the rows that were done."""
     settings = _with_cassettes(settings, suite)
     async with AnthropicClaudeProvider(settings, suite=suite.name) as provider:
-        if provider.cassette_note and (settings.telemetry is None or settings.telemetry.log == "host"):
-            sys.stderr.write(f"{provider.cassette_note}\n")
-        if provider.metrics_url:
-            sys.stderr.write(f"metrics: {provider.metrics_url}\n")
+        sys.stderr.writelines(f"{note}\n" for note in opening_notes(provider))
         with new_folder(runs, name) as folder:
             started_at, began = SYSTEM_CLOCK.now(), SYSTEM_CLOCK.monotonic()
             run = folder.relative_to(runs).as_posix()

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from claudeprov.chunk import MessageChunk
 from claudeprov.commands import calls
-from claudeprov.commands.terminal import printable
+from claudeprov.commands.terminal import opening_notes, printable
 from claudeprov.cost import Cost
 from claudeprov.errors import ConfigurationError, ProviderError
 from claudeprov.provider import AnthropicClaudeProvider, Mode
@@ -59,10 +59,8 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         provider = AnthropicClaudeProvider(settings)
         runner.run(provider.initialize())
         try:
-            if provider.cassette_note and (settings.telemetry is None or settings.telemetry.log == "host"):
-                _note(provider.cassette_note)
-            if provider.metrics_url:
-                _note(f"metrics: {provider.metrics_url}")
+            for note in opening_notes(provider):
+                _note(note)
             if prompt is None:
                 _converse(runner, provider, args.system)
             else:

@@ -139,8 +139,9 @@ def _show(calls: tuple[_Named, ...], changed: Iterable[str] | None = None) -> No
     before = _shown.get()
     names = calls[-1].names if calls else {}
     own = dict(before.own)
-    is_same = changed is not None and calls and before.open and calls[-1] is before.open[-1]
-    for name in changed if is_same and changed is not None else _VARIABLES:
+    if changed is None or not calls or calls[-1] is not before.open[-1]:
+        changed = _VARIABLES
+    for name in changed:
         variable = _VARIABLES[name]
         bound = variable.get(_UNBOUND)
         if name not in own or bound is not before.names.get(name, own[name]):
