@@ -24,6 +24,7 @@ from claudeprov.settings.telemetry import TelemetrySettings
 from claudeprov.telemetry.log import Log
 from claudeprov.telemetry.names import Names
 from claudeprov.testing import ManualClock, ScriptedProvider, text_events
+from claudeprov.testing.faulty import FaultyTransport, Reply
 
 HI = {"messages": [{"role": "user", "content": "a private question"}], "model": "claude-haiku-4-5"}
 LOGGER = logging.getLogger("claudeprov")
@@ -348,3 +349,25 @@ def test_the_command_line_logs_to_standard_error_and_leaves_standard_output_alon
     assert logged.stderr.count("replaying") == plain.stderr.count("replaying") == 1
     if form == "json":
         assert json.loads(events[0])["event"] == "call.started"
+
+
+async def test_a_breaker_that_opens_and_a_budget_that_is_spent_are_told_by_the_whole_chain(capsys):
+    clock = ManualClock()
+    overrides = ["telemetry=json", "retry=off", "breaker.failures=1", "budget=standard", "cassette=live"]
+    transport = FaultyTransport(lambda request: Reply(status=500), clock)
+
+    async def ask(**more):
+        with pytest.raises(ProviderError) as raised:
+            await provider.send_message({**HI, **more})
+        return raised.value.code
+
+    async with AnthropicClaudeProvider(compose(overrides), clock=clock, transport=transport) as provider:
+        codes = [await ask(), await ask(), await ask(model="claude-opus-4-8", max_tokens=128_000)]
+    told = lines_of(capsys)
+    assert codes == ["server_error", "circuit_open", "budget_exceeded"]
+    assert [event["event"] for event in told] == [
+        *("call.started", "breaker.changed", "call.ended"),
+        *("call.started", "call.ended"),
+        *("call.started", "budget.exceeded", "call.ended"),
+    ]
+    assert [event["error"] for event in told if event["event"] == "call.ended"] == codes
